@@ -1,0 +1,4 @@
+//! The integration tests: one crate, one module per behaviour, on the real binary over real
+//! sockets.
+#![allow(clippy::unwrap_used, clippy::print_stderr)] // tests
+#![allow(missing_docs, unreachable_pub)] // no API
