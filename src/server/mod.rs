@@ -1,7 +1,204 @@
-//! The engine.
+//! The engine: an accept loop, a run queue, a poller, and a fixed pool of workers.
+//!
+//! [`Server::builder`] makes a server, [`Server::run`] runs it on the calling thread, and a
+//! [`Handle`] stops, resizes and observes it from others. The path of a socket:
+//!
+//! ```text
+//!                     push                          pop
+//! listener -> accept_loop ------> run_queue ------> worker 1..N -> turn -> service
+//!             admission,            ^   ^             |  ^
+//!             deadlines,            |   | unfinished  |  | wait, when the queue is empty
+//!             lingering closes      |   +-------------+  |
+//!                                   +------------------ poller (one epoll, edge-triggered)
+//!                                     what else is ready
+//! ```
+//!
+//! Who may touch a connection is decided in `schedule`, the one file to read twice; why one ends,
+//! in `close`.
 
+mod accept_loop;
 mod address;
+mod clock;
+mod close;
+mod connection;
+mod deadlines;
+mod drain;
+mod engine;
+mod handle;
+mod inbox;
+mod input;
+mod linger;
+mod listener;
 mod options;
+mod poller;
+mod pool;
+mod run_queue;
+mod schedule;
+mod sync;
+mod table;
+mod turn;
+mod worker;
+
+use crate::metrics::Counter;
+use crate::protocol::Framing;
+use crate::service::{Refusal, Reply, Service};
+use accept_loop::AcceptLoop;
+use close::Rejection;
+use engine::{Engine, Gate};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub use address::Address;
-pub use options::{MAX_WORKERS, Options, default_workers};
+pub use handle::Handle;
+pub use listener::{ListenError, Listener};
+pub use options::{MAX_CONNECTIONS, MAX_MESSAGE, MAX_WORKERS, Options, default_workers};
+
+/// A server that listens and is ready to run.
+pub struct Server {
+    engine: Arc<Engine>,
+    listeners: Vec<Listener>,
+}
+
+/// Why a server could not be made or run.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A listening socket could not be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// An address does not parse, or an option is out of its range. Says which, and what is
+    /// allowed.
+    #[error("{0}")]
+    Invalid(String),
+    /// The system refused something the engine needs from the start: an epoll, an eventfd, a
+    /// thread.
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+}
+
+/// How a server ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Report {
+    /// Connections that were cut off when the drain's time was over.
+    pub cut: usize,
+    /// Workers that did not come back from a handler's call. Their threads still exist.
+    pub stuck: usize,
+}
+
+impl Report {
+    /// Whether every reply that was owed was sent.
+    #[must_use]
+    pub fn is_clean(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Collects what a server needs; made by [`Server::builder`].
+#[derive(Debug, Default)]
+pub struct Builder {
+    options: Options,
+    listeners: Vec<Listener>,
+}
+
+impl Builder {
+    /// Sets all options at once.
+    #[must_use]
+    pub fn options(mut self, options: Options) -> Self {
+        self.options = options;
+        self
+    }
+
+    /// Sets the number of worker threads.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.options.workers = workers;
+        self
+    }
+
+    /// Sets the framing.
+    #[must_use]
+    pub fn framing(mut self, framing: Framing) -> Self {
+        self.options.framing = framing;
+        self
+    }
+
+    /// Binds an address (`127.0.0.1:9999`, `[::1]:0`, `unix:/path`) and listens on it, with the
+    /// backlog of the options set before. May be called several times.
+    ///
+    /// # Errors
+    ///
+    /// The address does not parse or cannot be bound.
+    pub fn listen(self, address: &str) -> Result<Self, Error> {
+        let address = address.parse().map_err(Error::Invalid)?;
+        let listener = Listener::bind(&address, self.options.backlog)?;
+        Ok(self.listener(listener))
+    }
+
+    /// Adds a socket that listens already.
+    #[must_use]
+    pub fn listener(mut self, listener: Listener) -> Self {
+        self.listeners.push(listener);
+        self
+    }
+
+    /// Makes the server. Clients that connect from now on wait in the kernel's queue until it
+    /// runs.
+    ///
+    /// # Errors
+    ///
+    /// An option is out of its range, nothing is listened on, or the system has no descriptors.
+    pub fn build(self, service: impl Service) -> Result<Server, Error> {
+        self.options.validate().map_err(Error::Invalid)?;
+        if self.listeners.is_empty() {
+            return Err(Error::Invalid("a server needs at least one address to listen on".into()));
+        }
+        let gate = Gate {
+            block: Engine::new_block(),
+            accepted: self.listeners.iter().map(|_| Counter::default()).collect(),
+            rejected: Rejection::LABELS.iter().map(|_| Counter::default()).collect(),
+            lingering: AtomicU64::new(0),
+            open: AtomicBool::new(false),
+        };
+        let engine = Engine::new(self.options, Box::new(service), gate)?;
+        Ok(Server { engine: Arc::new(engine), listeners: self.listeners })
+    }
+}
+
+impl Server {
+    /// Starts to describe a server.
+    #[must_use]
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// A handle to stop, resize and observe the server from other threads.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        Handle::new(Arc::clone(&self.engine), &self.listeners)
+    }
+
+    /// Serves until [`Handle::stop`]; then every message that has arrived is answered, and the
+    /// call returns. Blocks; the accept loop runs on the calling thread.
+    ///
+    /// # Errors
+    ///
+    /// The system refused a descriptor or a thread at the start.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel's epoll fails on descriptors of our own.
+    pub fn run(self) -> Result<Report, Error> {
+        let mut words = Vec::new();
+        let limit = self.engine.options.max_pending_output;
+        self.engine.service.refuse(Refusal::Busy, &mut Reply::new(&mut words, limit));
+        words.extend_from_slice(self.engine.options.framing.ending().bytes());
+        let drain = AcceptLoop::new(self.engine, self.listeners, words)?.run();
+        Ok(Report { cut: drain.cut, stuck: drain.stuck })
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("listeners", &self.listeners).finish_non_exhaustive()
+    }
+}

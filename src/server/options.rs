@@ -64,6 +64,32 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// Checks every number against its range.
+    ///
+    /// # Errors
+    ///
+    /// The first that is out of it, with what is allowed.
+    pub fn validate(&self) -> Result<(), String> {
+        let in_range = |name: &str, value: usize, least: usize, most: usize| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            Err(format!("{name} = {value} is out of range; allowed are {least} to {most}"))
+        };
+        in_range("workers", self.workers, 1, MAX_WORKERS)?;
+        in_range("max_connections", self.max_connections, 1, MAX_CONNECTIONS)?;
+        in_range("max_message", self.max_message, 1, MAX_MESSAGE)?;
+        in_range("max_pending_output", self.max_pending_output, 1, usize::MAX)
+    }
+}
+
+/// The largest connection table: ten million slots.
+pub const MAX_CONNECTIONS: usize = 10_000_000;
+
+/// The longest message that may be allowed: 1 GiB.
+pub const MAX_MESSAGE: usize = 1 << 30;
+
 /// The most workers a pool may have.
 pub const MAX_WORKERS: usize = 4096;
 

@@ -1,0 +1,25 @@
+//! A complete server of one's own: answers each line in capitals, from eight workers, and
+//! exports its metrics. Try `nc 127.0.0.1 9999` and `curl 127.0.0.1:9998/metrics`.
+
+use welcomed::server::Server;
+use welcomed::service::{Context, Flow, Reply, Service, ServiceError};
+
+struct Uppercase;
+
+impl Service for Uppercase {
+    fn call(
+        &self,
+        _: &mut Context<'_>,
+        message: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<Flow, ServiceError> {
+        reply.push(&message.to_ascii_uppercase()); // may block: a query, a sleep, a computation
+        Ok(Flow::Continue)
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let server = Server::builder().workers(8).listen("127.0.0.1:9999")?.build(Uppercase)?;
+    server.run()?;
+    Ok(())
+}

@@ -1,0 +1,323 @@
+//! The accept loop: the one thread that lets clients in, keeps the time, and ends the server.
+//!
+//! Runs on the thread that called `Server::run`. Accepts and admits; closes what is past its
+//! deadline; reads lingering sockets to their end; polls for the workers while all are busy;
+//! starts workers that are missing; and drains. Sleeps without a tick when nothing is due.
+
+use super::clock::{Moment, nanos};
+use super::close::{Reason, Rejection};
+use super::connection::Connection;
+use super::deadlines::Deadlines;
+use super::drain::Drain;
+use super::engine::Engine;
+use super::linger::{DRAIN_LINGER, Lingering, Parting};
+use super::listener::{Accepted, Listener};
+use super::poller::LoopPoller;
+use super::pool::Pool;
+use super::schedule::Signal;
+use crate::service::Peer;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// Clients accepted from one listener before anything else is looked at.
+const ACCEPTS_A_TURN: usize = 64;
+/// While all workers are busy, how often the accept loop polls in their stead ...
+const TICK: Duration = Duration::from_millis(5);
+/// ... and for how long after it last saw them so.
+const TICK_FOR: Duration = Duration::from_millis(100);
+/// A connection that is served at the moment its deadline is looked at is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// How long accepting pauses when the machine has no descriptors left: at first, and at most.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Keys of lingering sockets start here; below are the listeners' numbers.
+const FIRST_LINGERING: u64 = 1 << 32;
+
+/// What only the accept loop has.
+pub(super) struct AcceptLoop {
+    engine: Arc<Engine>,
+    pool: Pool,
+    listeners: Vec<Listener>,
+    poller: LoopPoller,
+    deadlines: Deadlines,
+    parting: Parting,
+    /// What a client reads that is not admitted.
+    busy_words: Vec<u8>,
+    next_id: u64,
+    pause: Option<Pause>,
+    /// When the workers were last seen all busy, while the loop ticks.
+    saturated_at: Moment,
+    signals: Vec<Signal>,
+}
+
+/// Accepting is paused.
+#[derive(Debug, Clone, Copy)]
+struct Pause {
+    until: Moment,
+    length: Duration,
+    /// The listeners are out of the poller now; after `until` they are back in it, but the next
+    /// pause is longer unless a client came meanwhile.
+    holds: bool,
+}
+
+impl AcceptLoop {
+    pub(super) fn new(
+        engine: Arc<Engine>,
+        listeners: Vec<Listener>,
+        busy_words: Vec<u8>,
+    ) -> io::Result<Self> {
+        let poller = engine.inbox.poller()?;
+        for (number, listener) in listeners.iter().enumerate() {
+            poller.register(listener, number as u64)?;
+        }
+        let pool = Pool::new();
+        pool.grow(&engine)?;
+        Ok(Self {
+            engine,
+            pool,
+            listeners,
+            poller,
+            deadlines: Deadlines::default(),
+            parting: Parting::new(FIRST_LINGERING),
+            busy_words,
+            next_id: 1,
+            pause: None,
+            saturated_at: 0,
+            signals: Vec::with_capacity(16),
+        })
+    }
+
+    /// Serves until the drain is over. Says what it left undone.
+    pub(super) fn run(mut self) -> Drain {
+        let mut keys = Vec::with_capacity(64);
+        self.engine.gate.open.store(true, Ordering::SeqCst);
+        while !self.engine.stopping() {
+            self.turn(&mut keys, None);
+        }
+        self.drain(&mut keys)
+    }
+
+    /// Sleeps until something happens, `latest` at the latest, and sees to it.
+    fn turn(&mut self, keys: &mut Vec<u64>, latest: Option<Moment>) {
+        self.sleep(keys, latest);
+        let now = self.engine.clock.now();
+        self.read_mail(now);
+        for key in keys.drain(..) {
+            if key < FIRST_LINGERING {
+                self.accept(key as usize, ACCEPTS_A_TURN, now);
+            } else {
+                self.parting.ready(key, &self.engine.gate);
+            }
+        }
+        self.tick(now);
+        self.expire(now);
+        self.parting.expire(now, &self.engine.gate);
+        self.resume(now);
+        if let Err(error) = self.pool.grow(&self.engine) {
+            log::error!("a worker thread could not be started: {error}");
+        }
+    }
+
+    fn sleep(&mut self, keys: &mut Vec<u64>, latest: Option<Moment>) {
+        let now = self.engine.clock.now();
+        let tick = self.engine.inbox.ticking().then(|| now + nanos(TICK));
+        let resume = self.pause.filter(|pause| pause.holds).map(|pause| pause.until);
+        let due = [self.deadlines.due(), self.parting.due(), tick, resume, latest];
+        let until = due.into_iter().flatten().min();
+        let timeout = if self.engine.inbox.sleep(until) {
+            Some(Duration::ZERO)
+        } else {
+            until.map(|until| Duration::from_nanos(until.saturating_sub(now)))
+        };
+        self.poller.wait(timeout, keys);
+    }
+
+    fn read_mail(&mut self, now: Moment) {
+        let mail = self.engine.inbox.take();
+        for slot in mail.slots {
+            self.deadlines.arm(slot, self.engine.table.slot(slot).deadline());
+        }
+        for lingering in mail.lingering {
+            self.linger(lingering, now);
+        }
+    }
+
+    fn linger(&mut self, lingering: Lingering, now: Moment) {
+        let time = self.engine.options.linger_timeout;
+        let time = if self.engine.stopping() { time.min(DRAIN_LINGER) } else { time };
+        self.parting.add(lingering, now, time, &self.poller, &self.engine.gate);
+    }
+
+    /// Accepts at most `limit` clients of one listener; says how many came.
+    fn accept(&mut self, number: usize, limit: usize, now: Moment) -> usize {
+        for count in 0..limit {
+            match self.listeners[number].accept() {
+                Accepted::Client(socket, peer) => {
+                    self.pause = None;
+                    self.engine.gate.accepted[number].add(1);
+                    self.admit(socket, peer, now);
+                }
+                Accepted::Nobody => return count,
+                Accepted::Lost(errno) => log::debug!("a client was lost in accept: {errno}"),
+                Accepted::Exhausted(errno) => {
+                    self.hold(errno, now);
+                    return count;
+                }
+            }
+        }
+        limit
+    }
+
+    /// Gives the client a slot and puts it into the run queue, or turns it away.
+    fn admit(&mut self, socket: OwnedFd, peer: Peer, now: Moment) {
+        let engine = &self.engine;
+        let id = self.next_id;
+        self.next_id += 1;
+        log::log!(
+            engine.options.connection_log, id, peer:%; "Accept new connection from {peer}..."
+        );
+        match engine.table.admit(Box::new(Connection::new(socket, id, peer, now))) {
+            Ok(token) => {
+                let slot = engine.table.slot(token.slot);
+                let deadline = now + nanos(engine.options.idle_timeout);
+                slot.set_armed(deadline);
+                self.deadlines.arm(token.slot, deadline);
+                engine.schedule.submit(&**engine, token);
+            }
+            Err(connection) => {
+                engine.gate.rejected[Rejection::MaxConnections as usize].add(1);
+                let reason = Rejection::MaxConnections.label();
+                log::debug!(id, peer:%, reason; "Connection from {peer} refused.");
+                let refused = Lingering::refused(connection.into_socket(), &self.busy_words);
+                self.linger(refused, now);
+            }
+        }
+    }
+
+    /// Stops accepting for a while: the machine is out of something.
+    fn hold(&mut self, errno: rustix::io::Errno, now: Moment) {
+        let length = self.pause.map_or(PAUSE.0, |last| (last.length * 2).min(PAUSE.1));
+        log::error!("accepting pauses for {length:?}: {errno}");
+        self.pause = Some(Pause { until: now + nanos(length), length, holds: true });
+        for listener in &self.listeners {
+            if let Err(error) = self.poller.deregister(listener) {
+                log::debug!("a listener was not in the poller: {error}");
+            }
+        }
+    }
+
+    /// Accepts again when the pause is over.
+    fn resume(&mut self, now: Moment) {
+        let Some(pause) = &mut self.pause else {
+            return;
+        };
+        if !pause.holds || pause.until > now {
+            return;
+        }
+        pause.holds = false;
+        for (number, listener) in self.listeners.iter().enumerate() {
+            if let Err(error) = self.poller.register(listener, number as u64) {
+                log::error!("a listener could not be watched: {error}");
+                pause.holds = true;
+                pause.until = now + nanos(PAUSE.1);
+            }
+        }
+    }
+
+    /// Polls for the workers while all of them are busy.
+    fn tick(&mut self, now: Moment) {
+        let engine = &*self.engine;
+        if !engine.inbox.ticking() {
+            return;
+        }
+        engine.schedule.sweep(engine, &mut self.signals);
+        if self.saturated_at == 0 || engine.schedule.idle() == 0 {
+            self.saturated_at = now;
+        } else if now - self.saturated_at > nanos(TICK_FOR) {
+            self.saturated_at = 0;
+            engine.inbox.set_ticking(false);
+            // The last idle worker may have gone to work between the look and the flag.
+            if engine.schedule.idle() == 0 {
+                engine.inbox.set_ticking(true);
+            }
+        }
+    }
+
+    /// Closes parked connections that have waited too long.
+    fn expire(&mut self, now: Moment) {
+        let mut swept = false;
+        while let Some(number) = self.deadlines.pop_due(now) {
+            let engine = &*self.engine;
+            let slot = engine.table.slot(number);
+            let deadline = slot.deadline();
+            if deadline > now {
+                slot.set_armed(deadline);
+                self.deadlines.arm(number, deadline);
+                continue;
+            }
+            // Bytes that wait in the socket are a reason not to close: after the process was
+            // stopped for a while, for one, they are seen here first.
+            if !swept {
+                while engine.schedule.sweep(engine, &mut self.signals) {}
+                swept = true;
+            }
+            if !self.close_if_overdue(number, now) {
+                let again = now + nanos(LOOK_AGAIN);
+                self.engine.table.slot(number).set_armed(again);
+                self.deadlines.arm(number, again);
+            }
+        }
+    }
+
+    /// Closes a connection if it is parked and past its deadline. No: it has to be looked at
+    /// again.
+    fn close_if_overdue(&self, number: u32, now: Moment) -> bool {
+        let engine = &*self.engine;
+        let slot = engine.table.slot(number);
+        let Some((generation, wants)) = slot.cell.claim() else {
+            return false;
+        };
+        let reason = slot.connection().as_mut().and_then(|connection| {
+            let (deadline, reason) = engine.deadline(connection, now);
+            // An idle deadline counts from the last hand-back, which only the slot knows.
+            let deadline = if reason == Reason::Idle { slot.deadline() } else { deadline };
+            (deadline <= now).then_some(reason)
+        });
+        match reason {
+            Some(reason) => {
+                engine.close(number, reason, &engine.gate.block);
+                true
+            }
+            None => {
+                if slot.cell.park(wants).is_err() {
+                    slot.cell.requeue();
+                    let token = super::schedule::Token { slot: number, generation };
+                    engine.schedule.submit(engine, token);
+                }
+                false
+            }
+        }
+    }
+
+    /// Lets everyone in who waits, closes the listeners, and waits for what is owed.
+    fn drain(mut self, keys: &mut Vec<u64>) -> Drain {
+        let mut drain = Drain::begin(&self.engine);
+        let now = self.engine.clock.now();
+        // A client in the kernel's queue would get a reset when its listener closes.
+        for number in 0..self.listeners.len() {
+            while self.accept(number, ACCEPTS_A_TURN, now) == ACCEPTS_A_TURN {}
+        }
+        self.listeners.clear();
+        self.pause = None;
+        self.parting.hurry(now);
+        drain.send_home(&self.engine);
+        while !drain.is_over(&self.engine, self.parting.is_empty()) {
+            self.turn(keys, Some(drain.deadline()));
+        }
+        drain.cut(&self.engine);
+        drain.finish(self.pool, &self.engine);
+        drain
+    }
+}

@@ -1,0 +1,57 @@
+//! Why connections end and messages fail: one table each, from reason to label and sentence.
+//!
+//! The labels are those of `connections_closed_total{reason}`, `connections_rejected_total{reason}`
+//! and `message_errors_total{reason}`; these tables are their documentation.
+
+/// Makes an enum whose variants have a label and a sentence, and know their number.
+macro_rules! reasons {
+    ($(#[$doc:meta])* $name:ident { $($variant:ident $label:literal $sentence:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub(super) enum $name { $(#[doc = $sentence] $variant,)* }
+
+        impl $name {
+            /// Every label, in the order of the variants' numbers.
+            pub(super) const LABELS: &[&str] = &[$($label,)*];
+
+            /// The value of the label `reason`.
+            pub(super) fn label(self) -> &'static str {
+                Self::LABELS[self as usize]
+            }
+        }
+    };
+}
+
+reasons! {
+    /// Why an admitted connection was closed.
+    Reason {
+        Client "client" "The client ended its stream, and had every reply it was owed.",
+        Exit "exit" "The service closed: `exit`, for the hello service.",
+        Idle "idle" "No message for as long as `idle_timeout`.",
+        ReadTimeout "read_timeout" "A message was not whole within `message_timeout`.",
+        WriteTimeout "write_timeout" "The client took no output for `write_timeout`.",
+        TooLarge "message_too_large" "A message was longer than `max_message`.",
+        Handler "handler" "The handler failed, panicked, or its reply was too long.",
+        Drain "drain" "The server stopped; what had arrived before was answered.",
+        IoError "io_error" "The connection broke: a reset, or another error of the socket.",
+    }
+}
+
+reasons! {
+    /// Why a connection was refused.
+    Rejection {
+        MaxConnections "max_connections" "As many were open as `max_connections` allows.",
+    }
+}
+
+reasons! {
+    /// Why a message failed.
+    MessageError {
+        Panic "panic" "The handler panicked.",
+        Handler "handler" "The handler returned an error.",
+        TooLarge "too_large" "It was longer than `max_message`.",
+        ReplyTooLarge "reply_too_large" "The reply was longer than `max_pending_output`.",
+        Incomplete "incomplete" "The stream ended in the middle of it (`line` framing).",
+        Write "write" "Its connection broke while replies were unsent.",
+    }
+}

@@ -1,0 +1,170 @@
+//! A connection: its socket, and what it keeps between two turns.
+//!
+//! Owned by one slot of the table. Does the non-blocking reads and writes for whoever has it;
+//! knows nothing of messages, workers or deadlines.
+
+use super::clock::{Moment, NEVER};
+use super::close::Reason;
+use super::input::Input;
+use crate::protocol::Progress;
+use crate::service::Peer;
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use std::any::Any;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// One client.
+#[derive(Debug)]
+pub(super) struct Connection {
+    socket: OwnedFd,
+    pub(super) id: u64,
+    pub(super) peer: Peer,
+    pub(super) opened: Moment,
+    /// Not greeted and not in the poller yet.
+    pub(super) fresh: bool,
+    /// The peer ended its side: seen in an event, so that the next short read proves nothing...
+    pub(super) hung_up: bool,
+    /// ... and read to the end.
+    pub(super) at_end: bool,
+    /// It closes for this reason once its output is sent.
+    pub(super) ending: Option<Reason>,
+    /// Unread input; while parked, no more than half a message, but for a connection that owes
+    /// output.
+    pub(super) input: Input,
+    pub(super) progress: Progress,
+    /// When the first byte of the half message in `input` came, or `NEVER`.
+    pub(super) message_since: Moment,
+    /// Output that the socket had no room for.
+    output: Output,
+    /// During a drain: how much of the input arrived before it and is still to be read.
+    pub(super) quota: u64,
+    /// The service's own state.
+    pub(super) state: Option<Box<dyn Any + Send>>,
+}
+
+/// Unsent bytes, of which the first `sent` are gone.
+#[derive(Debug, Default)]
+struct Output {
+    bytes: Vec<u8>,
+    sent: usize,
+    /// When the socket last took some.
+    progress: Moment,
+}
+
+/// What a read brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    Bytes(usize),
+    End,
+    /// Nothing there now.
+    Drained,
+    Broken,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Written {
+    /// All of it is with the kernel.
+    All,
+    /// The socket is full; the rest is kept.
+    Partly,
+    Broken,
+}
+
+impl Connection {
+    pub(super) fn new(socket: OwnedFd, id: u64, peer: Peer, now: Moment) -> Self {
+        Self {
+            socket,
+            id,
+            peer,
+            opened: now,
+            fresh: true,
+            hung_up: false,
+            at_end: false,
+            ending: None,
+            input: Input::default(),
+            progress: Progress::default(),
+            message_since: NEVER,
+            output: Output::default(),
+            quota: u64::MAX,
+            state: None,
+        }
+    }
+
+    pub(super) fn into_socket(self) -> OwnedFd {
+        self.socket
+    }
+
+    /// Reads what is there into `room`, which is not empty.
+    pub(super) fn read(&self, room: &mut [u8]) -> Read {
+        loop {
+            return match rustix::net::recv(&self.socket, &mut *room, RecvFlags::empty()) {
+                Ok((0, _)) => Read::End,
+                Ok((count, _)) => Read::Bytes(count),
+                Err(Errno::INTR) => continue,
+                Err(Errno::AGAIN) => Read::Drained,
+                Err(_) => Read::Broken,
+            };
+        }
+    }
+
+    /// Sends `bytes`, and keeps what the socket does not take. Only while nothing is kept.
+    /// Returns how many it took too.
+    pub(super) fn write(&mut self, bytes: &[u8], now: Moment) -> (Written, usize) {
+        debug_assert!(!self.owes_output(), "output is sent in order");
+        let (written, count) = send(self.socket.as_fd(), bytes);
+        if written == Written::Partly {
+            self.output = Output { bytes: bytes[count..].to_vec(), sent: 0, progress: now };
+        }
+        (written, count)
+    }
+
+    /// Sends what is kept.
+    pub(super) fn write_rest(&mut self, now: Moment) -> (Written, usize) {
+        let output = &mut self.output;
+        let (written, count) = send(self.socket.as_fd(), &output.bytes[output.sent..]);
+        if count > 0 {
+            output.sent += count;
+            output.progress = now;
+        }
+        if written == Written::All {
+            self.output = Output::default();
+        }
+        (written, count)
+    }
+
+    pub(super) fn owes_output(&self) -> bool {
+        !self.output.bytes.is_empty()
+    }
+
+    /// When the socket last took some of the kept output.
+    pub(super) fn write_progress(&self) -> Moment {
+        self.output.progress
+    }
+
+    /// Bytes that have arrived and were not read.
+    pub(super) fn unread_in_kernel(&self) -> u64 {
+        // A socket that cannot say has nothing that could be answered.
+        rustix::io::ioctl_fionread(&self.socket).unwrap_or(0)
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// Sends until all is taken or the socket is full. A peer that is gone is `Broken`, not SIGPIPE.
+pub(super) fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> (Written, usize) {
+    let mut sent = 0;
+    while sent < bytes.len() {
+        match rustix::net::send(socket, &bytes[sent..], SendFlags::NOSIGNAL) {
+            Ok(count) => sent += count,
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => return (Written::Partly, sent),
+            Err(_) => return (Written::Broken, sent),
+        }
+    }
+    (Written::All, sent)
+}

@@ -1,0 +1,183 @@
+//! What the threads of one server share, and the one function that closes a connection.
+//!
+//! Made by `Server`, borrowed by the workers and the accept loop. Each field is a part with a
+//! file of its own; this one only holds them together and lets the schedule see them.
+
+use super::clock::{Clock, Moment, nanos};
+use super::close::{MessageError, Reason};
+use super::connection::{Connection, Read};
+use super::inbox::Inbox;
+use super::linger::Lingering;
+use super::options::Options;
+use super::poller::Poller;
+use super::pool::Crew;
+use super::run_queue::RunQueue;
+use super::schedule::{Cell, Floor, Schedule, Signal, Token};
+use super::table::Table;
+use crate::metrics::{Block, Counter};
+use crate::protocol::Splitter;
+use crate::service::Service;
+use crossbeam_utils::CachePadded;
+use rustix::net::Shutdown;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Everything shared between the threads of one server.
+pub(super) struct Engine {
+    pub(super) options: Options,
+    pub(super) service: Box<dyn Service>,
+    pub(super) splitter: Splitter,
+    pub(super) clock: Clock,
+    pub(super) table: Table,
+    pub(super) queue: RunQueue,
+    pub(super) poller: Poller,
+    pub(super) schedule: CachePadded<Schedule>,
+    pub(super) inbox: Inbox,
+    pub(super) crew: Crew,
+    pub(super) gate: Gate,
+    stopping: AtomicBool,
+}
+
+/// What the accept loop counts, and what others may read of it.
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) block: CachePadded<Block>,
+    /// By listener.
+    pub(super) accepted: Box<[Counter]>,
+    /// By `Rejection`.
+    pub(super) rejected: Box<[Counter]>,
+    /// Sockets of closed connections that linger now.
+    pub(super) lingering: AtomicU64,
+    /// The loop runs and accepts.
+    pub(super) open: AtomicBool,
+}
+
+impl Engine {
+    pub(super) fn new(options: Options, service: Box<dyn Service>, gate: Gate) -> io::Result<Self> {
+        Ok(Self {
+            splitter: Splitter::new(options.framing, options.max_message),
+            clock: Clock::start(),
+            table: Table::new(options.max_connections),
+            queue: RunQueue::new(options.max_connections),
+            poller: Poller::new()?,
+            schedule: CachePadded::new(Schedule::new()),
+            inbox: Inbox::new()?,
+            crew: Crew::new(options.workers),
+            gate,
+            stopping: AtomicBool::new(false),
+            service,
+            options,
+        })
+    }
+
+    /// Whether the drain has begun.
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+
+    /// Begins the drain; the accept loop does the rest.
+    pub(super) fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        self.inbox.ring();
+    }
+
+    /// A new, empty block of counters.
+    pub(super) fn new_block() -> CachePadded<Block> {
+        Block::new(MessageError::LABELS.len(), Reason::LABELS.len())
+    }
+
+    /// Closes a connection, which is the caller's (`Serving`), with a reason; frees its slot.
+    ///
+    /// What it owed is with the kernel. Its side of the stream ends here; the socket itself
+    /// lingers with the accept loop unless the peer has ended too.
+    pub(super) fn close(&self, slot: u32, reason: Reason, block: &Block) {
+        let Some(connection) = self.table.release(slot) else {
+            return;
+        };
+        // A connection that nobody has greeted is not in the poller.
+        if !connection.fresh {
+            self.poller.deregister(&*connection);
+        }
+        self.log_closed(&connection, reason);
+        let closed = if wants_linger(&connection, reason) {
+            let lingering = Lingering::new(connection.into_socket(), Some(reason));
+            self.inbox.linger(lingering).and_then(|cut| cut.reason)
+        } else {
+            drop(connection);
+            Some(reason)
+        };
+        if let Some(reason) = closed {
+            block.closed[reason as usize].add(1);
+        }
+        if self.stopping() {
+            self.inbox.ring();
+        }
+    }
+
+    fn log_closed(&self, connection: &Connection, reason: Reason) {
+        let open_for = Duration::from_nanos(self.clock.now().saturating_sub(connection.opened));
+        log::log!(
+            self.options.connection_log,
+            id = connection.id, peer:% = connection.peer, reason = reason.label(),
+            duration:? = open_for;
+            "Connection from {} closed.", connection.peer
+        );
+    }
+
+    /// When a connection that is about to be parked has waited long enough, and for what.
+    pub(super) fn deadline(&self, connection: &mut Connection, now: Moment) -> (Moment, Reason) {
+        let options = &self.options;
+        let (since, wait, reason) = if connection.owes_output() {
+            (connection.write_progress(), options.write_timeout, Reason::WriteTimeout)
+        } else if !connection.input.is_empty() {
+            connection.message_since = connection.message_since.min(now);
+            (connection.message_since, options.message_timeout, Reason::ReadTimeout)
+        } else {
+            (now, options.idle_timeout, Reason::Idle)
+        };
+        (since.saturating_add(nanos(wait)), reason)
+    }
+}
+
+/// Ends our side of the stream, and says whether the peer may still be sending: then a plain
+/// close would make the kernel answer with a reset, and the peer lose what it has not read yet.
+fn wants_linger(connection: &Connection, reason: Reason) -> bool {
+    if matches!(reason, Reason::IoError | Reason::WriteTimeout) || connection.at_end {
+        return false;
+    }
+    if rustix::net::shutdown(connection, Shutdown::Write).is_err() {
+        return false;
+    }
+    !matches!(connection.read(&mut [0; 1024]), Read::End | Read::Broken)
+}
+
+impl Floor for Engine {
+    fn pop(&self) -> Option<Token> {
+        self.queue.pop()
+    }
+
+    fn push(&self, token: Token) {
+        self.queue.push(token);
+    }
+
+    fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    fn cell(&self, slot: u32) -> &Cell {
+        &self.table.slot(slot).cell
+    }
+
+    fn poll(&self, block: bool, signals: &mut Vec<Signal>) {
+        self.poller.poll(block, signals);
+    }
+
+    fn wake(&self) {
+        self.poller.wake();
+    }
+
+    fn saturated(&self) {
+        self.inbox.saturated();
+    }
+}

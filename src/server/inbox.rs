@@ -1,0 +1,121 @@
+//! The accept loop's inbox: what other threads leave for it, and when that ends its sleep.
+//!
+//! Written by workers and handles, emptied by the accept loop. Bounded: a slot's number is in it
+//! at most a few times (see `deadlines`), lingering sockets up to their budget.
+
+use super::clock::{Moment, NEVER};
+use super::linger::{BUDGET, Lingering};
+use super::poller::{Alarm, LoopPoller};
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// What waits for the accept loop.
+#[derive(Debug, Default)]
+pub(super) struct Mail {
+    /// Slots whose deadline is earlier than what is armed for them.
+    pub(super) slots: Vec<u32>,
+    /// Closed connections.
+    pub(super) lingering: VecDeque<Lingering>,
+}
+
+/// The inbox with its alarm.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    alarm: Alarm,
+    mail: Mutex<Mail>,
+    /// When the accept loop wakes by itself; 0 while it is awake.
+    sleeps_until: AtomicU64,
+    /// No worker was idle, and the accept loop polls in their stead.
+    ticking: AtomicBool,
+}
+
+impl Inbox {
+    pub(super) fn new() -> io::Result<Self> {
+        Ok(Self {
+            alarm: Alarm::new()?,
+            mail: Mutex::default(),
+            sleeps_until: AtomicU64::new(0),
+            ticking: AtomicBool::new(false),
+        })
+    }
+
+    /// The accept loop's poller, which the alarm ends the wait of.
+    pub(super) fn poller(&self) -> io::Result<LoopPoller> {
+        LoopPoller::new(&self.alarm)
+    }
+
+    /// Ends the accept loop's wait.
+    pub(super) fn ring(&self) {
+        self.alarm.ring();
+    }
+
+    /// Leaves a slot whose deadline has come nearer. Rings only if the loop would sleep too long.
+    pub(super) fn arm(&self, slot: u32, deadline: Moment) {
+        self.mail().slots.push(slot);
+        // Left before the look at `sleeps_until`, as `sleep` sets that before its look at the
+        // mail: one of the two sees the other.
+        fence(Ordering::SeqCst);
+        if deadline < self.sleeps_until.load(Ordering::SeqCst) {
+            self.ring();
+        }
+    }
+
+    /// Leaves a closed connection to linger. Over the budget the oldest comes back, to be cut
+    /// and counted by the caller.
+    #[must_use]
+    pub(super) fn linger(&self, lingering: Lingering) -> Option<Lingering> {
+        let (first, cut) = {
+            let mut mail = self.mail();
+            let cut =
+                if mail.lingering.len() >= BUDGET { mail.lingering.pop_front() } else { None };
+            mail.lingering.push_back(lingering);
+            (mail.lingering.len() == 1, cut)
+        };
+        if first {
+            self.ring();
+        }
+        cut
+    }
+
+    /// Says that no worker is idle any more. Rings unless the loop knows.
+    pub(super) fn saturated(&self) {
+        if !self.ticking.load(Ordering::SeqCst) && !self.ticking.swap(true, Ordering::SeqCst) {
+            self.ring();
+        }
+    }
+
+    pub(super) fn ticking(&self) -> bool {
+        self.ticking.load(Ordering::SeqCst)
+    }
+
+    /// The accept loop stops or goes on polling for the workers.
+    pub(super) fn set_ticking(&self, ticking: bool) {
+        self.ticking.store(ticking, Ordering::SeqCst);
+    }
+
+    /// Announces the accept loop's sleep. Says whether there is mail, so that it must not sleep.
+    pub(super) fn sleep(&self, until: Option<Moment>) -> bool {
+        self.sleeps_until.store(until.unwrap_or(NEVER), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        self.has_mail()
+    }
+
+    /// Whether anything waits for the accept loop.
+    pub(super) fn has_mail(&self) -> bool {
+        let mail = self.mail();
+        !mail.slots.is_empty() || !mail.lingering.is_empty()
+    }
+
+    /// The accept loop is awake and takes its mail.
+    pub(super) fn take(&self) -> Mail {
+        self.sleeps_until.store(0, Ordering::SeqCst);
+        std::mem::take(&mut *self.mail())
+    }
+
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        // Pushes do not panic half-way.
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

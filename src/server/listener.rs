@@ -1,0 +1,156 @@
+//! Listening sockets: bound by whoever makes a server, accepted from by its accept loop.
+
+use super::address::Address;
+use crate::service::Peer;
+use rustix::io::Errno;
+use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+/// A socket that listens.
+#[derive(Debug)]
+pub struct Listener {
+    socket: Socket,
+    /// As it was asked for; the value of the label `listener`.
+    asked: Address,
+    /// As it is: with the port that the kernel chose.
+    bound: Address,
+}
+
+/// Why a [`Listener`] could not be had. Names the address and what was wrong with it.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {source}")]
+pub struct ListenError {
+    address: Address,
+    source: io::Error,
+}
+
+/// What an accept brought.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Client(OwnedFd, Peer),
+    /// Nobody waits.
+    Nobody,
+    /// This client is gone or unreachable; the next may not be.
+    Lost(Errno),
+    /// The machine has no descriptors or no memory: trying again at once is no use.
+    Exhausted(Errno),
+}
+
+impl Listener {
+    /// Binds `address` and listens, with a kernel queue of `backlog` connections.
+    ///
+    /// A Unix socket's file that nobody listens on any more is replaced.
+    ///
+    /// # Errors
+    ///
+    /// The address is in use, not ours, or not allowed.
+    pub fn bind(address: &Address, backlog: u32) -> Result<Self, ListenError> {
+        let failed = |source| ListenError { address: address.clone(), source };
+        let socket = match address {
+            Address::Tcp(address) => bind_tcp(*address),
+            Address::Unix(path) => bind_unix(path),
+        }
+        .map_err(failed)?;
+        let listen = || {
+            socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+            socket.set_nonblocking(true)?;
+            socket.local_addr()
+        };
+        let local = listen().map_err(failed)?;
+        let bound = local.as_socket().map_or_else(|| address.clone(), Address::Tcp);
+        Ok(Self { socket, asked: address.clone(), bound })
+    }
+
+    /// The address as it was asked for.
+    #[must_use]
+    pub fn asked(&self) -> &Address {
+        &self.asked
+    }
+
+    /// The address as it is: a port 0 has become a real one.
+    #[must_use]
+    pub fn local_addr(&self) -> &Address {
+        &self.bound
+    }
+
+    /// Takes the next client, without waiting. Its socket does not block, and a TCP one sends at
+    /// once: replies are gathered here, not in the kernel.
+    pub(super) fn accept(&self) -> Accepted {
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        match acceptfrom_with(&self.socket, flags) {
+            Ok((socket, address)) => {
+                let peer = peer(address);
+                if let Peer::Tcp(_) = peer
+                    && let Err(errno) = sockopt::set_tcp_nodelay(&socket, true)
+                {
+                    return Accepted::Lost(errno);
+                }
+                Accepted::Client(socket, peer)
+            }
+            Err(Errno::AGAIN) => Accepted::Nobody,
+            Err(Errno::INTR) => self.accept(),
+            Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
+                Accepted::Exhausted(errno)
+            }
+            Err(errno) => Accepted::Lost(errno),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Address::Unix(path) = &self.bound {
+            // Somebody may have removed it before us.
+            fs::remove_file(path).ok();
+        }
+    }
+}
+
+fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart may bind while connections of its predecessor are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // `[::]` means IPv6 only, on every system: IPv4 has an address of its own.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn bind_unix(path: &Path) -> io::Result<Socket> {
+    let address = SockAddr::unix(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    match socket.bind(&address) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+            fs::remove_file(path)?;
+            socket.bind(&address)?;
+        }
+        outcome => outcome?,
+    }
+    Ok(socket)
+}
+
+/// Whether `path` is a socket that nobody listens on. Anything else is not ours to remove.
+fn is_stale(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    is_socket && UnixStream::connect(path).err().is_some_and(refused)
+}
+
+fn peer(address: Option<SocketAddrAny>) -> Peer {
+    address.and_then(|address| SocketAddr::try_from(address).ok()).map_or(Peer::Unix, Peer::Tcp)
+}

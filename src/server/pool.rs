@@ -1,0 +1,175 @@
+//! The pool: how many workers there are and shall be, their threads and their places.
+//!
+//! A place is a number with a block of counters and a thread name. A worker that leaves gives its
+//! place back, and the next one counts on in the same block: no counter ever falls, and resizing
+//! for years leaks nothing.
+
+use super::engine::Engine;
+use super::poller::Poller;
+use super::turn::words;
+use super::worker::Worker;
+use crate::metrics::Block;
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use crossbeam_utils::CachePadded;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+/// The workers as the other threads see them.
+#[derive(Debug)]
+pub(super) struct Crew {
+    wanted: AtomicUsize,
+    alive: AtomicUsize,
+    places: Mutex<Places>,
+}
+
+#[derive(Debug, Default)]
+struct Places {
+    blocks: Vec<Arc<CachePadded<Block>>>,
+    vacant: Vec<usize>,
+}
+
+impl Crew {
+    pub(super) fn new(wanted: usize) -> Self {
+        Self {
+            wanted: AtomicUsize::new(wanted),
+            alive: AtomicUsize::new(0),
+            places: Mutex::default(),
+        }
+    }
+
+    pub(super) fn wanted(&self) -> usize {
+        self.wanted.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn alive(&self) -> usize {
+        self.alive.load(Ordering::SeqCst)
+    }
+
+    /// Asks for so many workers. Those too many leave when they come to it; the accept loop
+    /// starts those missing.
+    pub(super) fn want(&self, workers: usize, poller: &Poller) {
+        self.wanted.store(workers, Ordering::SeqCst);
+        if self.alive() > workers {
+            poller.stop();
+        }
+    }
+
+    /// Whether the worker that asks is one too many; then it is no longer counted.
+    pub(super) fn retires(&self) -> bool {
+        let fewer = |alive| (alive > self.wanted()).then(|| alive - 1);
+        self.alive.load(Ordering::Relaxed) > self.wanted.load(Ordering::Relaxed)
+            && self.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok()
+    }
+
+    /// Takes the stop signal back if nobody has to leave any more.
+    pub(super) fn settle(&self, poller: &Poller) {
+        if self.alive() > self.wanted() {
+            return;
+        }
+        poller.all_clear();
+        // A `want` between the look and the clearing would be lost.
+        if self.alive() > self.wanted() {
+            poller.stop();
+        }
+    }
+
+    /// Reads something of every place's counters.
+    pub(super) fn sum(&self, mut each: impl FnMut(&Block)) {
+        for block in &self.places().blocks {
+            each(block);
+        }
+    }
+
+    fn enter(&self) -> (usize, Arc<CachePadded<Block>>) {
+        let mut places = self.places();
+        let place = places.vacant.pop().unwrap_or_else(|| {
+            places.blocks.push(Arc::new(Engine::new_block()));
+            places.blocks.len() - 1
+        });
+        (place, Arc::clone(&places.blocks[place]))
+    }
+
+    fn leave(&self, place: usize) {
+        self.places().vacant.push(place);
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        // Nothing done under the lock panics half-way.
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The accept loop's hold on the threads.
+#[derive(Debug)]
+pub(super) struct Pool {
+    /// Never sent on: each worker has a sender, and the last one to go disconnects.
+    gone: Receiver<()>,
+    alive: Sender<()>,
+}
+
+impl Pool {
+    pub(super) fn new() -> Self {
+        let (alive, gone) = bounded(0);
+        Self { gone, alive }
+    }
+
+    /// Starts the workers that are missing.
+    ///
+    /// # Errors
+    ///
+    /// The system refused a thread. Those started before it work.
+    pub(super) fn grow(&self, engine: &Arc<Engine>) -> io::Result<()> {
+        let crew = &engine.crew;
+        let more = |alive| (alive < crew.wanted()).then(|| alive + 1);
+        while crew.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {
+            let (place, block) = crew.enter();
+            let name =
+                thread_name(&engine.options.thread_prefix, &format!("work-{:02}", place + 1));
+            let (shared, alive) = (Arc::clone(engine), self.alive.clone());
+            let spawned = thread::Builder::new().name(name).spawn(move || {
+                work(&shared, &block);
+                shared.crew.leave(place);
+                drop(alive);
+            });
+            if let Err(error) = spawned {
+                crew.alive.fetch_sub(1, Ordering::SeqCst);
+                crew.leave(place);
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends all workers home and waits for them until `deadline`. Says how many have not come
+    /// back: they are in a handler's call.
+    pub(super) fn finish(self, engine: &Engine, deadline: Instant) -> usize {
+        engine.crew.wanted.store(0, Ordering::SeqCst);
+        engine.poller.stop();
+        drop(self.alive);
+        match self.gone.recv_deadline(deadline) {
+            Err(RecvTimeoutError::Disconnected) => 0,
+            Ok(()) | Err(RecvTimeoutError::Timeout) => engine.crew.alive(),
+        }
+    }
+}
+
+/// The whole life of a worker thread.
+fn work(engine: &Engine, block: &Block) {
+    let mut worker = Worker::new(engine, block);
+    // A handler's panic is caught where it is called; one that arrives here is a bug of ours. It
+    // is loud, costs its connection, and the worker begins again.
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(|| worker.run())) {
+        log::error!("a worker's turn panicked: {}", words(&*panic));
+        worker.recover();
+    }
+}
+
+/// A name of at most 15 bytes, which is what the kernel shows.
+pub(super) fn thread_name(prefix: &str, name: &str) -> String {
+    let prefix: String = prefix.chars().filter(char::is_ascii).take(4).collect();
+    format!("{prefix}{name}")
+}

@@ -1,0 +1,40 @@
+//! The run queue: connections that have work, in the order in which they got it.
+//!
+//! Filled by the accept loop (new connections), by whoever polls (ready ones) and by workers
+//! (unfinished ones); emptied by workers. The only place that knows crossbeam's channel.
+
+use super::schedule::Token;
+use crossbeam_channel::{Receiver, Sender, bounded};
+
+/// A bounded channel of which we hold both ends. A connection is in it at most once, so with
+/// room for every slot of the table it is never full.
+#[derive(Debug)]
+pub(super) struct RunQueue {
+    tail: Sender<Token>,
+    head: Receiver<Token>,
+}
+
+impl RunQueue {
+    pub(super) fn new(slots: usize) -> Self {
+        let (tail, head) = bounded(slots);
+        Self { tail, head }
+    }
+
+    /// Never blocks.
+    ///
+    /// # Panics
+    ///
+    /// If the queue is full: some connection would be in it twice.
+    pub(super) fn push(&self, token: Token) {
+        let pushed = self.tail.try_send(token);
+        assert!(pushed.is_ok(), "the run queue has a place for every slot, yet it is full");
+    }
+
+    pub(super) fn pop(&self) -> Option<Token> {
+        self.head.try_recv().ok()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.head.is_empty()
+    }
+}

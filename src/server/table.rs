@@ -1,0 +1,158 @@
+//! The connection table: a slot for every connection there may be, sized once.
+//!
+//! The accept loop fills slots, whoever closes a connection frees its slot. What a slot's cell
+//! says decides who may touch the connection in it.
+
+use super::clock::{Moment, NEVER};
+use super::connection::Connection;
+use super::schedule::{Cell, Phase, Token};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+/// One place for a connection.
+#[derive(Debug)]
+pub(super) struct Slot {
+    pub(super) cell: Cell,
+    /// When the parked connection is to be closed, set by its owner before it parks.
+    deadline: AtomicU64,
+    /// When the accept loop will look at the deadline; see `deadlines`.
+    armed: AtomicU64,
+    /// Locked by the connection's owner only, so never waited for: it is what lets safe Rust
+    /// believe the cell.
+    connection: Mutex<Option<Box<Connection>>>,
+}
+
+impl Slot {
+    /// The connection, for its owner.
+    ///
+    /// # Panics
+    ///
+    /// If somebody else has it: the cell's protocol is broken.
+    pub(super) fn connection(&self) -> MutexGuard<'_, Option<Box<Connection>>> {
+        match self.connection.try_lock() {
+            Ok(connection) => connection,
+            // A worker died in its turn; the connection is closed by who comes here.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => panic!("a connection has two owners"),
+        }
+    }
+
+    pub(super) fn deadline(&self) -> Moment {
+        self.deadline.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_deadline(&self, moment: Moment) {
+        self.deadline.store(moment, Ordering::SeqCst);
+    }
+
+    pub(super) fn armed(&self) -> Moment {
+        self.armed.load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set_armed(&self, moment: Moment) {
+        self.armed.store(moment, Ordering::SeqCst);
+    }
+}
+
+/// How many connections are in which phase.
+#[derive(Debug, Default, Clone, Copy)]
+pub(super) struct Census {
+    pub(super) parked: u64,
+    pub(super) queued: u64,
+    pub(super) active: u64,
+}
+
+/// The slots that hold no connection: those below `untouched` that were given back, and all from
+/// there on. A slot is used only when no used one is free, so a large table costs little memory
+/// until it is full.
+#[derive(Debug)]
+struct Vacant {
+    given_back: Vec<u32>,
+    untouched: u32,
+}
+
+/// All slots.
+#[derive(Debug)]
+pub(super) struct Table {
+    slots: Box<[Slot]>,
+    vacant: Mutex<Vacant>,
+}
+
+impl Table {
+    pub(super) fn new(size: usize) -> Self {
+        let slot = |_| Slot {
+            cell: Cell::new(),
+            deadline: AtomicU64::new(NEVER),
+            armed: AtomicU64::new(NEVER),
+            connection: Mutex::new(None),
+        };
+        Self {
+            slots: (0..size).map(slot).collect(),
+            vacant: Mutex::new(Vacant { given_back: Vec::new(), untouched: 0 }),
+        }
+    }
+
+    pub(super) fn slot(&self, slot: u32) -> &Slot {
+        &self.slots[slot as usize]
+    }
+
+    /// Every slot that ever held a connection, with its number.
+    pub(super) fn touched(&self) -> impl Iterator<Item = (u32, &Slot)> {
+        (0..).zip(&self.slots[..self.vacant().untouched as usize])
+    }
+
+    /// Puts a connection into a free slot, in phase `Queued`, or gives it back if there is none.
+    /// The caller pushes the token.
+    pub(super) fn admit(&self, connection: Box<Connection>) -> Result<Token, Box<Connection>> {
+        let slot = {
+            let mut vacant = self.vacant();
+            match vacant.given_back.pop() {
+                Some(slot) => slot,
+                None if (vacant.untouched as usize) < self.slots.len() => {
+                    vacant.untouched += 1;
+                    vacant.untouched - 1
+                }
+                None => return Err(connection),
+            }
+        };
+        let place = self.slot(slot);
+        *place.connection() = Some(connection);
+        Ok(Token { slot, generation: place.cell.admit() })
+    }
+
+    /// Takes a connection out of its slot, for good; by its owner, in phase `Serving`.
+    pub(super) fn release(&self, slot: u32) -> Option<Box<Connection>> {
+        let place = self.slot(slot);
+        let connection = place.connection().take();
+        place.set_deadline(NEVER);
+        place.cell.free();
+        self.vacant().given_back.push(slot);
+        connection
+    }
+
+    /// Connections that hold a slot.
+    pub(super) fn open(&self) -> usize {
+        let vacant = self.vacant();
+        vacant.untouched as usize - vacant.given_back.len()
+    }
+
+    /// Counts the phases by looking at every touched slot: it costs the scrape a few
+    /// nanoseconds a connection, and the connections nothing.
+    pub(super) fn census(&self) -> Census {
+        let mut census = Census::default();
+        for (_, slot) in self.touched() {
+            match slot.cell.phase() {
+                Phase::Free => {}
+                Phase::Parked => census.parked += 1,
+                Phase::Queued => census.queued += 1,
+                Phase::Serving => census.active += 1,
+            }
+        }
+        census
+    }
+
+    fn vacant(&self) -> MutexGuard<'_, Vacant> {
+        // Nothing between its lock and its unlock can panic half-way.
+        self.vacant.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,335 @@
+//! One turn: a worker serves one connection until it has nothing more to do, or has had enough.
+//!
+//! Reads, splits, calls the handler, gathers the replies and writes them. Decides what becomes of
+//! the connection ([`Outcome`]) and leaves it to the worker to do it; knows no queue, no poller
+//! but for the one registration, and no other connection.
+
+use super::clock::{Moment, NEVER, nanos};
+use super::close::{MessageError, Reason};
+use super::connection::{Connection, Read, Written};
+use super::engine::Engine;
+use super::input::Input;
+use super::schedule::{Token, Wants};
+use crate::metrics::Block;
+use crate::protocol::{Ending, Split};
+use crate::service::{Context, Flow, Refusal, Reply, Service, ServiceError};
+use std::any::Any;
+use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+/// Messages a connection may have answered before the next one has its turn.
+const TURN_MESSAGES: u32 = 64;
+/// Time a turn may take before the next connection has its own, but for the call that is running.
+const TURN_TIME: Duration = Duration::from_millis(1);
+/// A call that took longer sends the replies so far on their way: the next may take as long.
+const SLOW_CALL: Duration = Duration::from_micros(100);
+/// Gathered replies are sent when there are this many bytes of them.
+const GATHERED: usize = 64 << 10;
+
+/// What becomes of the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It waits in the poller.
+    Park(Wants),
+    /// There may be more to do, but others come first.
+    Requeue,
+    /// It is over.
+    Close(Reason),
+}
+
+/// How much one connection may do before it gives way.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Budget {
+    messages: u32,
+    until: Moment,
+}
+
+impl Budget {
+    pub(super) fn new(now: Moment) -> Self {
+        Self { messages: TURN_MESSAGES, until: now + nanos(TURN_TIME) }
+    }
+}
+
+/// A worker's buffers, which serve one connection after the other.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    input: Input,
+    output: Vec<u8>,
+}
+
+/// One connection at one worker.
+pub(super) struct Turn<'a> {
+    pub(super) engine: &'a Engine,
+    pub(super) block: &'a Block,
+    pub(super) connection: &'a mut Connection,
+    pub(super) budget: &'a mut Budget,
+    /// The last reading of the clock.
+    pub(super) now: &'a mut Moment,
+    /// Whether the drain had begun when the turn did.
+    pub(super) stopping: bool,
+    /// Replies not yet sent.
+    output: &'a mut Vec<u8>,
+    /// The last read took all there was.
+    drained: bool,
+}
+
+type Step = ControlFlow<Outcome>;
+
+impl<'a> Turn<'a> {
+    /// Serves `connection`, which is the caller's, as `token`.
+    pub(super) fn serve(
+        engine: &'a Engine,
+        block: &'a Block,
+        (token, connection): (Token, &'a mut Connection),
+        scratch: &'a mut Scratch,
+        budget: &'a mut Budget,
+        now: &'a mut Moment,
+        stopping: bool,
+    ) -> Outcome {
+        let Scratch { input: spare, output } = scratch;
+        debug_assert!(output.is_empty(), "the last turn has sent or kept its output");
+        let mut turn =
+            Turn { engine, block, connection, budget, now, stopping, output, drained: false };
+        if let ControlFlow::Break(outcome) = turn.begin(token) {
+            return outcome;
+        }
+        let mut input = Input::begin(&mut turn.connection.input, spare);
+        let outcome = turn.work(&mut input);
+        input.put_away(&mut turn.connection.input, spare);
+        outcome
+    }
+
+    /// What comes before any input: the greeting, or the output still owed.
+    fn begin(&mut self, token: Token) -> Step {
+        if self.stopping && self.connection.quota == u64::MAX {
+            // What has arrived by now is still answered, and no more, so that a client that
+            // keeps sending cannot hold the drain.
+            self.connection.quota = self.connection.unread_in_kernel();
+        }
+        if self.connection.fresh {
+            return self.greet(token);
+        }
+        if self.connection.owes_output() {
+            let (written, count) = self.connection.write_rest(*self.now);
+            self.after_write(written, count)?;
+        }
+        match self.connection.ending {
+            Some(reason) => ControlFlow::Break(Outcome::Close(reason)),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn greet(&mut self, token: Token) -> Step {
+        if let Err(error) = self.engine.poller.register(self.connection, token) {
+            log::warn!(id = self.connection.id; "a socket could not be watched: {error}");
+            return ControlFlow::Break(Outcome::Close(Reason::IoError));
+        }
+        self.connection.fresh = false;
+        let ending = self.engine.options.framing.ending();
+        self.call(ending, |service, ctx, reply| service.greet(ctx, reply))?;
+        // A client may wait for the greeting before it sends anything.
+        self.flush()
+    }
+
+    /// Answers and reads in turn, until something says otherwise.
+    fn work(&mut self, input: &mut Input) -> Outcome {
+        loop {
+            if let ControlFlow::Break(outcome) = self.answer(input) {
+                return outcome;
+            }
+            if let ControlFlow::Break(outcome) = self.receive(input) {
+                return outcome;
+            }
+        }
+    }
+
+    /// Answers every whole message of the buffer.
+    fn answer(&mut self, input: &mut Input) -> Step {
+        loop {
+            let at_end = self.connection.at_end;
+            let progress = &mut self.connection.progress;
+            let split = self.engine.splitter.split(progress, input.unread(), at_end);
+            let (body, ending, consumed) = match split {
+                Split::Message { body, ending, consumed } => (body, ending, consumed),
+                Split::Incomplete => return ControlFlow::Continue(()),
+                Split::TooLong => {
+                    let limit = self.engine.options.max_message;
+                    return self.refuse(MessageError::TooLarge, Refusal::TooLong { limit });
+                }
+            };
+            if self.is_spent() {
+                return self.flush_then(Outcome::Requeue);
+            }
+            self.connection.message_since = NEVER;
+            let before = *self.now;
+            let step = self.call(ending, |service, ctx, reply| service.call(ctx, body, reply));
+            input.consume(consumed);
+            self.block.messages.add(1);
+            step?;
+            *self.now = self.engine.clock.now();
+            self.budget.messages = self.budget.messages.saturating_sub(1);
+            if *self.now - before > nanos(SLOW_CALL) || self.output.len() >= GATHERED {
+                self.flush()?;
+            }
+        }
+    }
+
+    /// Reads once, if there may be anything to read and the turn is not over.
+    fn receive(&mut self, input: &mut Input) -> Step {
+        if self.connection.at_end {
+            if !input.is_empty() {
+                self.count(MessageError::Incomplete);
+            }
+            return self.end(Reason::Client);
+        }
+        if self.connection.quota == 0 || (self.stopping && self.drained) {
+            return self.end(Reason::Drain);
+        }
+        if self.drained {
+            return self.flush_then(Outcome::Park(Wants::Input));
+        }
+        if self.is_spent() {
+            return self.flush_then(Outcome::Requeue);
+        }
+        let room = input.room();
+        let limit = self.engine.splitter.read_limit(&self.connection.progress, room.len());
+        let limit = limit.min(usize::try_from(self.connection.quota).unwrap_or(usize::MAX));
+        match self.connection.read(&mut room[..limit]) {
+            Read::Bytes(count) => {
+                input.filled(count);
+                self.block.received_bytes.add(count as u64);
+                if self.stopping {
+                    self.connection.quota -= count as u64;
+                }
+                // A short read has taken all there was, unless the end was there too: no
+                // further event would tell of it.
+                self.drained = count < limit && !self.connection.hung_up;
+            }
+            Read::End => self.connection.at_end = true,
+            Read::Drained => self.drained = true,
+            Read::Broken => return self.broken(),
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn is_spent(&self) -> bool {
+        self.budget.messages == 0 || *self.now >= self.budget.until
+    }
+
+    /// One call of the service, with what its outcome means for the output.
+    fn call(
+        &mut self,
+        ending: Ending,
+        call: impl FnOnce(&dyn Service, &mut Context<'_>, &mut Reply<'_>) -> Result<Flow, ServiceError>,
+    ) -> Step {
+        let start = self.output.len();
+        let connection = &mut *self.connection;
+        let mut ctx =
+            Context::new(connection.id, connection.peer, self.stopping, &mut connection.state);
+        let mut reply = Reply::new(self.output, self.engine.options.max_pending_output);
+        let service = &*self.engine.service;
+        // The service is shared and may be left half-changed by a panic; that is its own affair,
+        // as it is with any lock that a panic poisons. Ours is only the reply, which is dropped.
+        let result = catch_unwind(AssertUnwindSafe(|| call(service, &mut ctx, &mut reply)));
+        let flow = match result {
+            Ok(_) if reply.overflowed() => return self.fail(start, MessageError::ReplyTooLarge),
+            Ok(Ok(flow)) => flow,
+            Ok(Err(error)) => {
+                log::warn!(id = self.connection.id; "the handler failed: {error}");
+                return self.fail(start, MessageError::Handler);
+            }
+            Err(panic) => {
+                log::error!(id = self.connection.id; "the handler panicked: {}", words(&*panic));
+                self.block.handler_panics.add(1);
+                return self.fail(start, MessageError::Panic);
+            }
+        };
+        match flow {
+            Flow::Continue => self.output.extend_from_slice(ending.bytes()),
+            Flow::Silent => self.output.truncate(start),
+            Flow::Close => {
+                if self.output.len() > start {
+                    self.output.extend_from_slice(ending.bytes());
+                }
+                return self.end(Reason::Exit);
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// The handler failed: its half reply is dropped and the client told.
+    fn fail(&mut self, start: usize, error: MessageError) -> Step {
+        self.output.truncate(start);
+        self.refuse(error, Refusal::Internal)
+    }
+
+    /// Last words, and the end.
+    fn refuse(&mut self, error: MessageError, refusal: Refusal) -> Step {
+        self.count(error);
+        let mut reply = Reply::new(self.output, self.engine.options.max_pending_output);
+        let service = &*self.engine.service;
+        if catch_unwind(AssertUnwindSafe(|| service.refuse(refusal, &mut reply))).is_err() {
+            reply.clear();
+        }
+        self.output.extend_from_slice(self.engine.options.framing.ending().bytes());
+        self.end(match refusal {
+            Refusal::TooLong { .. } => Reason::TooLarge,
+            Refusal::Internal | Refusal::Busy => Reason::Handler,
+        })
+    }
+
+    /// Sends what is gathered, then closes; a full socket closes when it has taken the rest.
+    fn end(&mut self, reason: Reason) -> Step {
+        self.connection.ending = Some(reason);
+        self.flush_then(Outcome::Close(reason))
+    }
+
+    fn flush_then(&mut self, outcome: Outcome) -> Step {
+        self.flush()?;
+        ControlFlow::Break(outcome)
+    }
+
+    /// Sends what is gathered. A full socket ends the turn.
+    fn flush(&mut self) -> Step {
+        if self.output.is_empty() {
+            return ControlFlow::Continue(());
+        }
+        let (written, count) = self.connection.write(self.output, *self.now);
+        self.output.clear();
+        // One reply of a megabyte does not cost a worker a megabyte for ever.
+        self.output.shrink_to(2 * GATHERED);
+        self.after_write(written, count)
+    }
+
+    fn after_write(&mut self, written: Written, count: usize) -> Step {
+        self.block.sent_bytes.add(count as u64);
+        match written {
+            Written::All => ControlFlow::Continue(()),
+            Written::Partly => ControlFlow::Break(Outcome::Park(Wants::Room)),
+            Written::Broken => {
+                self.count(MessageError::Write);
+                ControlFlow::Break(Outcome::Close(Reason::IoError))
+            }
+        }
+    }
+
+    /// The socket failed; replies not yet sent are lost.
+    fn broken(&mut self) -> Step {
+        if !self.output.is_empty() {
+            self.output.clear();
+            self.count(MessageError::Write);
+        }
+        ControlFlow::Break(Outcome::Close(Reason::IoError))
+    }
+
+    fn count(&self, error: MessageError) {
+        self.block.message_errors[error as usize].add(1);
+    }
+}
+
+/// The text of a panic, if it has one.
+pub(super) fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
+}
