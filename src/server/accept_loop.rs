@@ -312,7 +312,7 @@ impl AcceptLoop {
         self.listeners.clear();
         self.pause = None;
         self.parting.hurry(now);
-        drain.send_home(&self.engine);
+        drain.call_all(&self.engine);
         while !drain.is_over(&self.engine, self.parting.is_empty()) {
             self.turn(keys, Some(drain.deadline()));
         }

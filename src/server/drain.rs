@@ -7,7 +7,6 @@ use super::clock::{Moment, nanos};
 use super::close::Reason;
 use super::engine::Engine;
 use super::pool::Pool;
-use super::schedule::Token;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -37,14 +36,10 @@ impl Drain {
         self.deadline
     }
 
-    /// Gives every parked connection a last turn. One that is served or queued now sees the
-    /// drain by itself.
-    pub(super) fn send_home(&self, engine: &Engine) {
-        for (number, slot) in engine.table.touched() {
-            if let Some((generation, _)) = slot.cell.claim() {
-                slot.cell.requeue();
-                engine.schedule.submit(engine, Token { slot: number, generation });
-            }
+    /// Has every connection served once more: it answers what had arrived, and closes.
+    pub(super) fn call_all(&self, engine: &Engine) {
+        for (number, _) in engine.table.touched() {
+            engine.schedule.call(engine, number);
         }
     }
 

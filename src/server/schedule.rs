@@ -53,8 +53,10 @@ impl Events {
     pub(super) const END: Self = Self(4);
     /// The connection is broken or ended on both sides.
     pub(super) const GONE: Self = Self(8);
+    /// The server wants it served now: a drain. Not of the socket, but told in the same way.
+    pub(super) const CALLED: Self = Self(16);
 
-    const ALL: u64 = 15;
+    const ALL: u64 = 31;
 
     pub(super) fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -79,8 +81,8 @@ impl Wants {
     /// (registering fires one), and input is nothing to one that may not read yet.
     fn woken_by(self) -> Events {
         match self {
-            Self::Input => Events::READ.and(Events::END).and(Events::GONE),
-            Self::Room => Events::WRITE.and(Events::GONE),
+            Self::Input => Events::READ.and(Events::END).and(Events::GONE).and(Events::CALLED),
+            Self::Room => Events::WRITE.and(Events::GONE).and(Events::CALLED),
         }
     }
 }
@@ -188,9 +190,7 @@ impl Cell {
             let events = noted(old);
             let again = events.meets(wanted.woken_by());
             let new = if again { old & !EVENTS } else { (old & !PHASE) | PARKED | room };
-            // SeqCst: `park` against the drain's "stopping" flag is a store-then-load on both
-            // sides, as the idle hand-shake is.
-            match self.0.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::Acquire) {
+            match self.0.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) if again => return Err(events),
                 Ok(_) => return Ok(()),
                 Err(now) => old = now,
@@ -203,13 +203,14 @@ impl Cell {
         self.exchange(SERVING, |old| (old & !PHASE) | QUEUED);
     }
 
-    /// `Parked -> Serving` without an event: a deadline or a drain. Returns the tenant's
-    /// generation and what it waited for, or nothing if it was not parked.
+    /// `Parked -> Serving` without an event: for the accept loop, which closes the connection if
+    /// its deadline has passed. Returns the tenant's generation and what it waited for, or
+    /// nothing if it was not parked.
     pub(super) fn claim(&self) -> Option<(u32, Wants)> {
-        let mut old = self.0.load(Ordering::SeqCst);
+        let mut old = self.0.load(Ordering::Acquire);
         while old & PHASE == PARKED {
             let new = (old & !PHASE & !WANTS_ROOM) | SERVING;
-            match self.0.compare_exchange_weak(old, new, Ordering::SeqCst, Ordering::SeqCst) {
+            match self.0.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire) {
                 Ok(_) => return Some((generation(old), wants(old))),
                 Err(now) => old = now,
             }
@@ -348,6 +349,16 @@ impl Schedule {
     pub(super) fn submit(&self, floor: &impl Floor, token: Token) {
         floor.push(token);
         self.announce(floor);
+    }
+
+    /// Has a connection served now, whoever is in the slot: it goes to the queue if it is parked,
+    /// and is served once more if it is served.
+    pub(super) fn call(&self, floor: &impl Floor, slot: u32) {
+        let cell = floor.cell(slot);
+        let generation = generation(cell.0.load(Ordering::Acquire));
+        if cell.fire(generation, Events::CALLED, false) == Fired::Queued {
+            self.submit(floor, Token { slot, generation });
+        }
     }
 
     /// Passes every signal on before anything else happens; keeps the first ready connection

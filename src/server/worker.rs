@@ -127,11 +127,7 @@ impl<'a> Worker<'a> {
                                 slot.set_armed(deadline);
                                 engine.inbox.arm(token.slot, deadline);
                             }
-                            // The drain's sweep may have passed while this was being served.
-                            if stopping || !engine.stopping() || slot.cell.claim().is_none() {
-                                break;
-                            }
-                            events = Events::NONE;
+                            break;
                         }
                     }
                 }
