@@ -19,12 +19,11 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     let settings = args.settings.load()?;
     let mut options = settings.options();
-    let listeners = settings.listen.len() + usize::from(settings.metrics_listen.is_some());
     let (max_connections, lowered) = fit_connections(
         options.max_connections,
         settings.max_connections_is_explicit(),
         raise_open_files(),
-        listeners,
+        settings.listen.len(),
         options.workers,
     )
     .map_err(Failure::usage)?;

@@ -19,8 +19,8 @@ const RESERVE: usize = 32;
 /// are connections, and at most this.
 const LINGERING: usize = 1024;
 
-/// Fits `max_connections` to a limit of `open_files`, given the number of `listeners` and of
-/// `workers`, each of which may hold one file or socket for its handler.
+/// Fits `max_connections` to a limit of `open_files`, given the number of `listeners` (without the
+/// endpoint's) and of `workers`, each of which may hold one file or socket for its handler.
 ///
 /// A number that somebody chose (`explicit`) is kept or refused. The default is lowered to what
 /// fits, and comes with a warning for the operator.
