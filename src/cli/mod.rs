@@ -1,10 +1,16 @@
 //! The command line: arguments, one file per subcommand, errors to exit codes.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)] // a program speaks and ends
 
+mod check;
+mod logger;
+mod serve;
+mod settings;
+
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
 
-/// What went wrong, and the exit code it maps to. Its text is the one line a user reads.
+/// What went wrong, and the exit code it maps to. Its text is what a user reads: one line, or one
+/// for each thing that is wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub struct Failure {
@@ -38,17 +44,24 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Serve(serve::ServeArgs),
+    Check(check::CheckArgs),
+}
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let outcome: Result<(), Failure> = match arguments.command {};
-    #[allow(unreachable_code)]
+    let outcome = match Arguments::parse().command {
+        Command::Serve(args) => serve::run(args),
+        Command::Check(args) => check::run(args),
+    };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("welcomed: {failure}");
+            // A configuration has a line for each thing that is wrong.
+            for line in failure.message.lines() {
+                eprintln!("welcomed: {line}");
+            }
             ExitCode::from(failure.code)
         }
     }
