@@ -6,8 +6,10 @@ mod logger;
 mod serve;
 mod settings;
 
+use crate::service::Service;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// What went wrong, and the exit code it maps to. Its text is what a user reads: one line, or one
 /// for each thing that is wrong.
@@ -51,8 +53,20 @@ enum Command {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> ExitCode {
+    run(None)
+}
+
+/// Runs the program with a service of one's own in the place of those it knows: the same
+/// subcommands, configuration, signals and metrics. `service.kind` is then not used.
+///
+/// Blocks until the program is done; its exit code is what a `main` returns.
+pub fn serve_with(service: impl Service) -> ExitCode {
+    run(Some(Arc::new(service)))
+}
+
+fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
     let outcome = match Arguments::parse().command {
-        Command::Serve(args) => serve::run(args),
+        Command::Serve(args) => serve::run(args, own),
         Command::Check(args) => check::run(args),
     };
     match outcome {

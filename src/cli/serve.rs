@@ -3,8 +3,14 @@
 use super::settings::SettingsArgs;
 use super::{Failure, logger};
 use crate::config::{Settings, fit_connections};
-use crate::server::Options;
+use crate::server::{Address, Handle, Listener, Options, Server};
+use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use signal_hook::low_level::signal_name;
+use std::sync::Arc;
+use std::thread;
 
 /// Runs the server until SIGTERM or SIGINT
 ///
@@ -16,7 +22,8 @@ pub(super) struct ServeArgs {
     settings: SettingsArgs,
 }
 
-pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
+/// Runs the service that the settings name, or the one given in its place.
+pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     let settings = args.settings.load()?;
     let mut options = settings.options();
     let (max_connections, lowered) = fit_connections(
@@ -33,7 +40,8 @@ pub(super) fn run(args: ServeArgs) -> Result<(), Failure> {
     for warning in settings.warnings().iter().chain(&lowered) {
         log::warn!("{warning}");
     }
-    serve(&settings, options)
+    let service = own.unwrap_or_else(|| settings.build_service());
+    serve(&settings, options, service)
 }
 
 /// Raises the soft limit of open files to the hard one, and returns what holds then: the soft
@@ -49,9 +57,55 @@ fn raise_open_files() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
-/// Runs the server with settings that are known to fit this machine.
-fn serve(settings: &Settings, options: Options) -> Result<(), Failure> {
-    // The engine is wired in here: listeners, endpoint, signals. Until it is, say so.
-    log::debug!(workers = options.workers, listeners = settings.listen.len(); "Settings loaded.");
-    Err(Failure::failed("this build has no engine yet"))
+/// Binds, serves, and drains when a signal says so.
+fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Result<(), Failure> {
+    let mut builder = Server::builder();
+    for address in &settings.listen {
+        let listener = Listener::bind(address, options.backlog).map_err(Failure::usage)?;
+        builder = builder.listener(listener);
+    }
+    let workers = options.workers;
+    let server = builder.options(options).build(service).map_err(Failure::usage)?;
+    let handle = server.handle();
+    for address in handle.local_addrs() {
+        announce("service", address);
+    }
+    let watch = handle.clone();
+    stop_on_signals(handle)?;
+    log::info!("{workers} workers");
+    log::info!("Waiting for connection...");
+    let report = server.run().map_err(Failure::usage)?;
+    let stats = watch.stats();
+    log::info!(messages = stats.messages; "stopped");
+    if report.is_clean() {
+        return Ok(());
+    }
+    Err(Failure::cut_off(format!(
+        "the drain's time is over: {} connections cut off, {} workers still in a call",
+        report.cut, report.stuck
+    )))
+}
+
+/// One stable line per listener, in every log format and at every level: it tells a script which
+/// port the kernel chose.
+fn announce(what: &str, address: &Address) {
+    eprintln!("listening {what}={address}");
+}
+
+/// The first SIGINT or SIGTERM begins the drain, the second ends the process.
+fn stop_on_signals(handle: Handle) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::usage)?;
+    let watch = move || {
+        for signal in signals.forever() {
+            let name = signal_name(signal).unwrap_or("signal");
+            if handle.is_stopping() {
+                log::warn!("{name} again: ending at once");
+                std::process::exit(3);
+            }
+            log::info!("{name}: stopping");
+            handle.stop();
+        }
+    };
+    let spawned = thread::Builder::new().name("signals".to_owned()).spawn(watch);
+    spawned.map(drop).map_err(Failure::usage)
 }

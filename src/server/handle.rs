@@ -40,6 +40,12 @@ impl Handle {
         self.engine.gate.open.load(Ordering::SeqCst)
     }
 
+    /// Whether [`stop`](Self::stop) has been called.
+    #[must_use]
+    pub fn is_stopping(&self) -> bool {
+        self.engine.stopping()
+    }
+
     /// The addresses listened on, in the order in which they were given, with the ports that the
     /// kernel chose.
     #[must_use]

@@ -324,6 +324,7 @@ impl<'a> Turn<'a> {
     }
 
     fn count(&self, error: MessageError) {
+        log::debug!(id = self.connection.id, reason = error.label(); "a message failed");
         self.block.message_errors[error as usize].add(1);
     }
 }
