@@ -4,3 +4,8 @@
 #![allow(missing_docs, unreachable_pub)] // no API
 
 mod config;
+mod hello;
+mod limits;
+mod services;
+mod stop;
+mod support;

@@ -1,0 +1,237 @@
+//! Bounds and deadlines: what a client can do to the server, and what it gets for it.
+
+use crate::services::{Gate, Obedient};
+use crate::support::{Client, TestServer, count, eventually, talk};
+use crossbeam_channel::bounded;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::thread;
+use std::time::Duration;
+use welcomed::protocol::Framing;
+use welcomed::server::Options;
+use welcomed::service::{Echo, Hello};
+
+/// Line framing and few workers.
+fn options() -> Options {
+    Options { workers: 2, framing: Framing::Line, ..Options::default() }
+}
+
+fn short(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+#[test]
+fn above_max_connections_clients_read_the_refusal_and_the_end_of_the_stream() {
+    let server = TestServer::start(Options { max_connections: 10, ..options() }, Hello);
+    let mut admitted: Vec<Client> = (0..10).map(|_| server.connect()).collect();
+    for client in &mut admitted {
+        client.expect("Welcome!");
+    }
+    for _ in 0..50 {
+        let mut refused = server.connect();
+        refused.send("unread input would make a plain close a reset\n");
+        assert_eq!(refused.rest(), "Busy, try again later.\n");
+    }
+    assert_eq!(count(&server.stats().rejected, "max_connections"), 50);
+    assert_eq!(admitted.pop().unwrap().send("exit\n").rest(), "");
+    server.connect().expect("Welcome!");
+    talk(&mut admitted[0], &["Ann"]);
+}
+
+#[test]
+fn an_idle_connection_is_closed_and_a_talking_one_is_not() {
+    let server = TestServer::start(Options { idle_timeout: short(300), ..options() }, Hello);
+    let mut idle = server.connect();
+    idle.expect("Welcome!");
+    let mut talking = server.connect();
+    talking.expect("Welcome!");
+    while count(&server.stats().closed, "idle") == 0 {
+        talk(&mut talking, &["Ann"]);
+    }
+    assert_eq!(idle.rest(), "");
+    talk(&mut talking, &["still", "here"]);
+}
+
+#[test]
+fn dripping_bytes_does_not_extend_a_messages_deadline() {
+    let server = TestServer::start(Options { message_timeout: short(300), ..options() }, Hello);
+    let mut client = server.connect();
+    client.expect("Welcome!");
+    talk(&mut client, &["a whole message first"]);
+    let mut dripping = client.socket.try_clone().unwrap();
+    let drips = thread::spawn(move || {
+        // Fewer than `max_message`, and for far longer than the deadline.
+        for _ in 0..30_000 {
+            if dripping.write_all(b"x").is_err() {
+                return true;
+            }
+            thread::sleep(short(1));
+        }
+        false
+    });
+    server.until("closed at the deadline", |stats| count(&stats.closed, "read_timeout") == 1);
+    // It may have dripped into a socket that is gone: then this read is a reset.
+    client.socket.read_to_end(&mut Vec::new()).ok();
+    drop(client);
+    assert!(drips.join().unwrap(), "closed although bytes kept coming");
+}
+
+#[test]
+fn half_a_message_then_silence_holds_no_worker() {
+    let options = Options { workers: 1, message_timeout: short(300), ..options() };
+    let server = TestServer::start(options, Hello);
+    let mut half = server.connect();
+    half.expect("Welcome!");
+    half.send("An");
+    let mut other = server.connect();
+    other.expect("Welcome!");
+    talk(&mut other, &["served meanwhile"]);
+    assert_eq!(half.rest(), "");
+    server.until("closed", |stats| count(&stats.closed, "read_timeout") == 1);
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_held_back_and_then_cut() {
+    let options = Options { write_timeout: short(500), ..options() };
+    let server = TestServer::start(options, Echo);
+    let mut deaf = server.connect();
+    let line = [vec![b'x'; 999], vec![b'\n']].concat();
+    deaf.socket.set_write_timeout(Some(short(200))).unwrap();
+    let mut sent = 0_usize;
+    while sent < 1 << 30 && deaf.socket.write_all(&line).is_ok() {
+        sent += line.len();
+    }
+    assert!(sent < 1 << 30, "back-pressure reaches the client");
+    let mut other = server.connect();
+    other.send("honest\n").expect("honest");
+    server.until("cut", |stats| count(&stats.closed, "write_timeout") == 1);
+}
+
+#[test]
+fn a_slow_reader_gets_every_reply_in_order() {
+    const LINES: usize = 20_000;
+    let server = TestServer::start(options(), Echo);
+    let mut client = server.connect();
+    let mut sender = client.socket.try_clone().unwrap();
+    let sending = thread::spawn(move || {
+        for n in 0..LINES {
+            // The replies alone are far more than the sockets' buffers hold.
+            writeln!(sender, "{n:0500}").unwrap();
+        }
+        sender.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    // Nothing is read until the server has stopped reading.
+    let seen = || server.stats().received_bytes;
+    let mut last = seen();
+    eventually("back-pressure", || {
+        thread::sleep(short(50)); // a state that is the absence of change has no event
+        std::mem::replace(&mut last, seen()) == seen() && last > 0
+    });
+    for n in 0..LINES {
+        client.expect(&format!("{n:0500}"));
+    }
+    assert_eq!(client.rest(), "");
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_message_too_long_is_said_so_and_closes() {
+    let server = TestServer::start(Options { max_message: 100, ..options() }, Hello);
+    let mut client = server.connect();
+    client.expect("Welcome!");
+    talk(&mut client, &[&"x".repeat(100)]);
+    client.send("y".repeat(5000));
+    assert_eq!(client.rest(), "Message too long (limit 100 bytes).\n");
+    server.until("closed", |stats| count(&stats.closed, "message_too_large") == 1);
+    assert_eq!(count(&server.stats().message_errors, "too_large"), 1);
+}
+
+#[test]
+fn a_long_message_in_many_pieces_is_one_message() {
+    let options = Options { max_message: 4 << 20, max_pending_output: 8 << 20, ..options() };
+    let server = TestServer::start(options, Echo);
+    let mut client = server.connect();
+    let long = "z".repeat(4 << 20);
+    let mut sender = client.socket.try_clone().unwrap();
+    let text = long.clone();
+    let sending = thread::spawn(move || {
+        for piece in text.as_bytes().chunks(10_000) {
+            sender.write_all(piece).unwrap();
+        }
+        sender.write_all(b"\n").unwrap();
+    });
+    client.expect(&long);
+    sending.join().unwrap();
+}
+
+#[test]
+fn a_panic_costs_one_connection_and_no_worker() {
+    let server = TestServer::start(options(), Obedient);
+    for told in ["panic", "panic number", "panic"] {
+        let mut client = server.connect();
+        client.send(format!("before\n{told}\nafter\n"));
+        assert_eq!(client.rest(), "before\nInternal error.\n");
+    }
+    let stats = server.stats();
+    assert_eq!((stats.handler_panics, count(&stats.message_errors, "panic")), (3, 3));
+    assert_eq!((stats.workers, stats.messages), (2, 6));
+    server.connect().send("fine\n").expect("fine");
+}
+
+#[test]
+fn a_failing_handler_and_a_reply_too_long_end_the_connection() {
+    let server = TestServer::start(options(), Obedient);
+    for told in ["fail", "big"] {
+        let mut client = server.connect();
+        client.send(format!("{told}\n"));
+        assert_eq!(client.rest(), "Internal error.\n");
+    }
+    let stats = server.stats();
+    assert_eq!(count(&stats.message_errors, "handler"), 1);
+    assert_eq!(count(&stats.message_errors, "reply_too_large"), 1);
+    server.until("closed", |stats| count(&stats.closed, "handler") == 2);
+}
+
+#[test]
+fn a_service_closes_with_last_words_and_keeps_a_state_per_connection() {
+    let server = TestServer::start(options(), Obedient);
+    let (mut one, mut two) = (server.connect(), server.connect());
+    one.send("count\ncount\n").expect("1").expect("2");
+    two.send("count\n").expect("1");
+    one.send("count\nclose\ncount\n").expect("3");
+    assert_eq!(one.rest(), "bye\n");
+}
+
+#[test]
+fn the_pool_grows_under_blocked_calls_and_shrinks_when_they_return() {
+    let (release, gate) = bounded::<()>(0);
+    let server = TestServer::start(options(), Gate::new("wait", gate));
+    let mut blocked: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut blocked {
+        client.send("wait\n");
+    }
+    server.until("all workers blocked", |stats| stats.workers_busy == 2 && stats.active == 2);
+    let mut waiting = server.connect();
+    waiting.send("now\n");
+    server.handle.resize(4).unwrap();
+    waiting.expect("now");
+    server.handle.resize(1).unwrap();
+    server.until("idle ones leave", |stats| stats.workers == 2);
+    release.send(()).unwrap();
+    release.send(()).unwrap();
+    for client in &mut blocked {
+        client.expect("wait");
+    }
+    server.until("one is left", |stats| stats.workers == 1);
+    waiting.send("served by the one\n").expect("served by the one");
+    assert!(server.handle.resize(0).is_err());
+}
+
+#[test]
+fn a_burst_of_probes_that_connect_and_close_leaves_nothing() {
+    let server = TestServer::start(options(), Hello);
+    for _ in 0..1000 {
+        drop(TcpStream::connect(server.address()).unwrap());
+    }
+    server.until("all are gone", |stats| stats.open() == 0 && stats.accepted[0].accepted == 1000);
+}

@@ -1,0 +1,233 @@
+//! What makes a test short: a server in this process or as the real program, and a client that
+//! speaks its protocol.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+use welcomed::metrics::Snapshot;
+use welcomed::server::{Address, Handle, Options, Report, Server};
+use welcomed::service::Service;
+
+/// How long a test waits for what must happen. Far more than it takes.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits until `holds` says so.
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(Instant::now() < deadline, "it did not come to this: {what}");
+        thread::yield_now();
+    }
+}
+
+/// A server in this process, on a port of the kernel's choice. Its drop stops it and checks that
+/// its books balance.
+pub struct TestServer {
+    pub handle: Handle,
+    running: Option<JoinHandle<Report>>,
+}
+
+impl TestServer {
+    pub fn start(options: Options, service: impl Service) -> Self {
+        let builder = Server::builder().options(options).listen("127.0.0.1:0").unwrap();
+        let server = builder.build(service).unwrap();
+        let handle = server.handle();
+        let running = thread::spawn(move || server.run().unwrap());
+        Self { handle, running: Some(running) }
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        tcp(&self.handle.local_addrs()[0])
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.address())
+    }
+
+    pub fn stats(&self) -> Snapshot {
+        self.handle.stats()
+    }
+
+    /// Waits until the counters say so.
+    pub fn until(&self, what: &str, holds: impl Fn(&Snapshot) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(&self.stats()) {
+            assert!(Instant::now() < deadline, "not so: {what}: {:?}", self.stats());
+            thread::yield_now();
+        }
+    }
+
+    /// Stops the server and returns how it ended.
+    pub fn stop(mut self) -> Report {
+        self.finish()
+    }
+
+    fn finish(&mut self) -> Report {
+        self.handle.stop();
+        let report = self.running.take().unwrap().join().unwrap();
+        let stats = self.stats();
+        if report.is_clean() {
+            assert_eq!(stats.open(), 0, "{stats:?}");
+            assert_eq!(stats.workers, 0, "{stats:?}");
+            let accepted: u64 = stats.accepted.iter().map(|listener| listener.accepted).sum();
+            assert_eq!(accepted, sum(&stats.rejected) + sum(&stats.closed), "{stats:?}");
+        }
+        report
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        if self.running.is_some() && !thread::panicking() {
+            self.finish();
+        }
+    }
+}
+
+fn sum(counts: &[(&str, u64)]) -> u64 {
+    counts.iter().map(|(_, count)| count).sum()
+}
+
+/// The count under this label.
+pub fn count(counts: &[(&str, u64)], label: &str) -> u64 {
+    counts.iter().find(|(name, _)| *name == label).unwrap().1
+}
+
+pub fn tcp(address: &Address) -> SocketAddr {
+    match address {
+        Address::Tcp(address) => *address,
+        Address::Unix(path) => panic!("a TCP address, not {}", path.display()),
+    }
+}
+
+/// The real program, serving. Its drop kills it; [`stop`](Daemon::stop) ends it well.
+pub struct Daemon {
+    child: Child,
+    stderr: Option<BufReader<ChildStderr>>,
+    pub service: SocketAddr,
+    pub metrics: Option<SocketAddr>,
+}
+
+impl Daemon {
+    /// `welcomed serve` with these arguments, on ports of the kernel's choice.
+    pub fn serve(arguments: &[&str]) -> Self {
+        let ports = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+        let mut child = Command::new(env!("CARGO_BIN_EXE_welcomed"))
+            .args(ports)
+            .args(arguments)
+            .env_clear()
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut address = |what: &str| {
+            let mut line = String::new();
+            stderr.read_line(&mut line).unwrap();
+            let prefix = format!("listening {what}=");
+            line.trim().strip_prefix(&prefix).expect(&line).parse().unwrap()
+        };
+        let service = address("service");
+        let metrics = Some(address("metrics"));
+        Self { child, stderr: Some(stderr), service, metrics }
+    }
+
+    pub fn connect(&self) -> Client {
+        Client::connect(self.service)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status();
+        assert!(sent.unwrap().success());
+    }
+
+    /// Sends SIGTERM; returns how it ended and what else it said.
+    pub fn stop(mut self) -> (ExitStatus, String) {
+        self.signal("TERM");
+        self.wait()
+    }
+
+    /// Waits for the end; returns it with what the program said since it listened.
+    pub fn wait(&mut self) -> (ExitStatus, String) {
+        let mut said = String::new();
+        self.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+        (self.child.wait().unwrap(), said)
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        // After `wait` there is nothing left to kill.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// A client with a deadline on everything.
+pub struct Client {
+    pub socket: TcpStream,
+    reader: BufReader<TcpStream>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.set_write_timeout(Some(PATIENCE)).unwrap();
+        let reader = BufReader::new(socket.try_clone().unwrap());
+        Self { socket, reader }
+    }
+
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.socket.write_all(bytes.as_ref()).unwrap();
+        self
+    }
+
+    /// The next line, with its end; empty at the end of the stream.
+    pub fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.reader.read_line(&mut line).unwrap();
+        line
+    }
+
+    #[track_caller]
+    pub fn expect(&mut self, line: &str) -> &mut Self {
+        assert_eq!(self.line(), format!("{line}\n"));
+        self
+    }
+
+    /// What one read returns, as the tutorial's client reads.
+    pub fn chunk(&mut self) -> String {
+        let mut chunk = [0; 1024];
+        let length = self.reader.read(&mut chunk).unwrap();
+        String::from_utf8(chunk[..length].to_vec()).unwrap()
+    }
+
+    /// Everything up to the end of the stream, which must be one and no reset.
+    pub fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.reader.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    /// Ends our side of the stream.
+    pub fn finish(&mut self) -> &mut Self {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+        self
+    }
+}
+
+/// Says each name and expects its answer.
+#[track_caller]
+pub fn talk(client: &mut Client, names: &[&str]) {
+    for name in names {
+        client.send(format!("{name}\n")).expect(&format!("Hello, {name}!"));
+    }
+}
