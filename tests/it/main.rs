@@ -2,3 +2,5 @@
 //! sockets.
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // tests
 #![allow(missing_docs, unreachable_pub)] // no API
+
+mod exposition;
