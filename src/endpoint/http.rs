@@ -192,14 +192,15 @@ impl Answer {
         self.status >= 400
     }
 
-    /// Writes the whole answer. An error has to be the last one on its connection.
+    /// Writes the whole answer; `keep_alive` says whether the connection stays, which it must
+    /// not after an error.
     pub(super) fn print(
         self,
         out: impl io::Write,
         head_only: bool,
         keep_alive: bool,
     ) -> io::Result<()> {
-        let version = HTTPVersion(1, u8::from(keep_alive && !self.is_error()));
+        let version = HTTPVersion(1, u8::from(keep_alive));
         let headers = HEADERS.into_iter().chain([("Content-Type", self.content_type)]);
         let headers = headers.chain(self.header).map(|(name, value)| header(name, value));
         let length = self.body.len();
