@@ -1,7 +1,8 @@
 //! A complete server of one's own: answers each line in capitals, from eight workers, and
 //! exports its metrics. Try `nc 127.0.0.1 9999` and `curl 127.0.0.1:9998/metrics`.
 
-use welcomed::server::Server;
+use welcomed::endpoint::SideEndpoint;
+use welcomed::server::{Listener, Server};
 use welcomed::service::{Context, Flow, Reply, Service, ServiceError};
 
 struct Uppercase;
@@ -20,6 +21,8 @@ impl Service for Uppercase {
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let server = Server::builder().workers(8).listen("127.0.0.1:9999")?.build(Uppercase)?;
+    let metrics = Listener::bind(&"127.0.0.1:9998".parse()?, 128)?;
+    let _metrics = SideEndpoint::start(metrics, &server.handle())?;
     server.run()?;
     Ok(())
 }

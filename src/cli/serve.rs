@@ -3,6 +3,7 @@
 use super::settings::SettingsArgs;
 use super::{Failure, logger};
 use crate::config::{Settings, fit_connections};
+use crate::endpoint::SideEndpoint;
 use crate::server::{Address, Handle, Listener, Options, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -11,6 +12,9 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 use std::sync::Arc;
 use std::thread;
+
+/// The endpoint's kernel queue: a few scrapers and probes.
+const BACKLOG: u32 = 128;
 
 /// Runs the server until SIGTERM or SIGINT
 ///
@@ -64,19 +68,27 @@ fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Re
         let listener = Listener::bind(address, options.backlog).map_err(Failure::usage)?;
         builder = builder.listener(listener);
     }
+    let metrics = settings.metrics_listen.as_ref().map(|address| Listener::bind(address, BACKLOG));
+    let metrics = metrics.transpose().map_err(Failure::usage)?;
     let workers = options.workers;
     let server = builder.options(options).build(service).map_err(Failure::usage)?;
     let handle = server.handle();
     for address in handle.local_addrs() {
         announce("service", address);
     }
+    let endpoint = metrics.map(|listener| SideEndpoint::start(listener, &handle)).transpose();
+    let endpoint = endpoint.map_err(Failure::usage)?;
+    if let Some(endpoint) = &endpoint {
+        announce("metrics", endpoint.local_addr());
+    }
     let watch = handle.clone();
     stop_on_signals(handle)?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");
     let report = server.run().map_err(Failure::usage)?;
-    let stats = watch.stats();
-    log::info!(messages = stats.messages; "stopped");
+    // The endpoint has answered until here.
+    drop(endpoint);
+    log::info!("stopped after {} messages", watch.stats().messages);
     if report.is_clean() {
         return Ok(());
     }

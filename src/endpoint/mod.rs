@@ -1,1 +1,105 @@
-//! TODO
+//! The side endpoint: metrics, health and readiness over HTTP, beside the service and apart from
+//! it. It has a small engine of its own, so that it answers while the service's workers are all
+//! busy or stuck: that is the point of it.
+
+mod http;
+mod routes;
+#[cfg(test)]
+mod tests;
+
+use crate::metrics::{collector, process_collector};
+use crate::protocol::Framing;
+use crate::server::{Address, Error, Handle, Listener, Options, Server};
+use prometheus::Registry;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+pub use routes::{Endpoint, Readiness};
+
+/// What the metrics' names start with.
+const PREFIX: &str = "welcomed";
+
+/// The endpoint's own engine: small, and impatient with a client that asks nothing.
+fn options() -> Options {
+    let patience = Duration::from_secs(5);
+    Options {
+        workers: 2,
+        framing: Framing::Head,
+        max_message: 8 << 10,
+        max_connections: 64,
+        idle_timeout: patience,
+        message_timeout: patience,
+        write_timeout: patience,
+        drain_timeout: Duration::from_secs(1),
+        thread_prefix: "http".to_owned(),
+        connection_log: log::Level::Trace,
+        ..Options::default()
+    }
+}
+
+/// A running side endpoint. Its drop stops it, which takes a moment, at most a second.
+#[derive(Debug)]
+pub struct SideEndpoint {
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl SideEndpoint {
+    /// Serves the metrics of the server behind `observed`, and of this process, on `listener`.
+    /// The threads are its own; the call returns at once.
+    ///
+    /// # Errors
+    ///
+    /// The system has no more descriptors or threads.
+    pub fn start(listener: Listener, observed: &Handle) -> Result<Self, Error> {
+        let registry = Registry::new();
+        let (stats, state) = (observed.clone(), observed.clone());
+        for collector in [collector(PREFIX, move || stats.stats()), process_collector()] {
+            let registered = collector.and_then(|collector| registry.register(collector));
+            registered.map_err(|error| Error::Invalid(error.to_string()))?;
+        }
+        Self::serve(listener, Endpoint::new(registry, move || readiness(&state)))
+    }
+
+    /// Serves an [`Endpoint`] of one's own, with a registry that holds more.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start).
+    pub fn serve(listener: Listener, endpoint: Endpoint) -> Result<Self, Error> {
+        let server = Server::builder().options(options()).listener(listener).build(endpoint)?;
+        let handle = server.handle();
+        let run = move || {
+            if let Err(error) = server.run() {
+                log::error!("the side endpoint ended: {error}");
+            }
+        };
+        let thread = thread::Builder::new().name("http-accept".to_owned()).spawn(run);
+        Ok(Self { handle, thread: Some(thread?) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> &Address {
+        &self.handle.local_addrs()[0]
+    }
+}
+
+impl Drop for SideEndpoint {
+    fn drop(&mut self) {
+        self.handle.stop();
+        if let Some(thread) = self.thread.take()
+            && thread.join().is_err()
+        {
+            log::error!("the side endpoint's accept loop panicked");
+        }
+    }
+}
+
+fn readiness(server: &Handle) -> Readiness {
+    if server.is_ready() {
+        return Readiness::Ready;
+    }
+    let why = if server.is_stopping() { "draining" } else { "starting" };
+    Readiness::NotReady(why.to_owned())
+}

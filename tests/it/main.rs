@@ -4,6 +4,8 @@
 #![allow(missing_docs, unreachable_pub)] // no API
 
 mod config;
+mod endpoint;
+mod exposition;
 mod hello;
 mod limits;
 mod services;

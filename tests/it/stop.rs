@@ -72,9 +72,8 @@ fn what_has_arrived_before_the_stop_is_answered_and_no_more() {
     busy.send("wait\nowed 1\nowed 2\nhal");
     let mut half = server.connect();
     half.send("whole\nhal").expect("whole");
-    server.until("one is in a call, two are parked", |stats| {
-        (stats.active, stats.parked) == (1, 2)
-    });
+    server
+        .until("one is in a call, two are parked", |stats| (stats.active, stats.parked) == (1, 2));
     server.handle.stop();
     assert_eq!(idle.rest(), "");
     assert_eq!(half.rest(), "");

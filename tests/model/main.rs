@@ -5,6 +5,7 @@
 //! worker sleeps while work waits (loom reports that as a deadlock). The last test takes the
 //! second look at the queue away and shows that the model then fails.
 #![allow(clippy::unwrap_used)] // tests
+#![allow(clippy::arc_with_non_send_sync)] // the model's threads are loom's, all on one of ours
 #![allow(unreachable_pub)] // no API
 
 mod sync {

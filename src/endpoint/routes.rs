@@ -1,0 +1,149 @@
+//! What the side endpoint serves under which path: the [`Service`] behind its listener.
+//!
+//! Run by an engine of its own, with the framing [`Head`](crate::protocol::Framing::Head), so
+//! that a message is one request's head. Every answer is made in memory from what it is given at
+//! start; nothing here asks the workers whose server it reports on, so it answers while they are
+//! all stuck.
+
+use super::http::{self, Answer, Rejection, Request};
+use crate::service::{Context, Flow, Refusal, Reply, Service, ServiceError};
+use prometheus::{Registry, TextEncoder};
+
+/// Whether the server wants new clients.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It does not, and this is why, for a human: `draining`.
+    NotReady(String),
+}
+
+/// The HTTP service of the side endpoint: metrics, health and readiness.
+pub struct Endpoint {
+    registry: Registry,
+    readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+}
+
+impl Endpoint {
+    /// Serves what is registered at `registry`, and asks `readiness` at each `/readyz`. It must
+    /// not block: the endpoint has few workers.
+    #[must_use]
+    pub fn new(
+        registry: Registry,
+        readiness: impl Fn() -> Readiness + Send + Sync + 'static,
+    ) -> Self {
+        Self { registry, readiness: Box::new(readiness) }
+    }
+}
+
+/// A page, and how it is made.
+struct Route {
+    /// Its path, first, and other names of it.
+    paths: &'static [&'static str],
+    about: &'static str,
+    answer: fn(&Endpoint) -> Answer,
+}
+
+/// All pages; `/` and the answer to an unknown path list them.
+const ROUTES: &[Route] = &[
+    Route { paths: &["/"], about: "this page", answer: |_| landing_page() },
+    Route {
+        paths: &["/metrics"],
+        about: "metrics in the Prometheus text format",
+        answer: Endpoint::metrics,
+    },
+    Route {
+        paths: &["/healthz", "/-/healthy", "/livez"],
+        about: "200 while the process answers",
+        answer: |_| Answer::text(200, "ok"),
+    },
+    Route {
+        paths: &["/readyz", "/-/ready"],
+        about: "200 while the server takes new clients, else 503 and the reason",
+        answer: Endpoint::ready,
+    },
+];
+
+impl Endpoint {
+    fn answer(&self, request: &Request<'_>) -> Answer {
+        let route = ROUTES.iter().find(|route| route.paths.contains(&request.path));
+        route.map_or_else(not_found, |route| (route.answer)(self))
+    }
+
+    fn metrics(&self) -> Answer {
+        match TextEncoder::new().encode_to_string(&self.registry.gather()) {
+            Ok(body) => Answer {
+                status: 200,
+                // Prometheus 3 fails a scrape whose type it does not know.
+                content_type: "text/plain; version=0.0.4; charset=utf-8",
+                header: None,
+                body,
+            },
+            Err(error) => Answer::text(500, format!("The metrics cannot be written: {error}.")),
+        }
+    }
+
+    fn ready(&self) -> Answer {
+        match (self.readiness)() {
+            Readiness::Ready => Answer::text(200, "ok"),
+            Readiness::NotReady(reason) => Answer::text(503, format!("not ready: {reason}")),
+        }
+    }
+}
+
+fn not_found() -> Answer {
+    let mut text = "There is no such page. There are:".to_owned();
+    for route in ROUTES {
+        text += &format!("\n{:<9} {}", route.paths[0], route.about);
+    }
+    Answer::text(404, text)
+}
+
+fn landing_page() -> Answer {
+    let mut body = "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
+                    <title>welcomed</title>\n<h1>welcomed</h1>\n<ul>\n"
+        .to_owned();
+    for Route { paths, about, .. } in ROUTES {
+        body += &format!("<li><a href=\"{0}\">{0}</a>: {about}</li>\n", paths[0]);
+    }
+    body += concat!("</ul>\n<p>Version ", env!("CARGO_PKG_VERSION"), "</p>\n</html>\n");
+    Answer { status: 200, content_type: "text/html; charset=utf-8", header: None, body }
+}
+
+impl Service for Endpoint {
+    fn call(
+        &self,
+        ctx: &mut Context<'_>,
+        message: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<Flow, ServiceError> {
+        let (answer, head_only, keep_alive) = match http::parse(message) {
+            Ok(request) => (self.answer(&request), request.head_only, request.keep_alive),
+            Err(Rejection { answer, head_only }) => (answer, head_only, false),
+        };
+        let keep_alive = keep_alive && !answer.is_error() && !ctx.stopping();
+        answer.print(reply, head_only, keep_alive)?;
+        Ok(if keep_alive { Flow::Continue } else { Flow::Close })
+    }
+
+    fn refuse(&self, refusal: Refusal, reply: &mut Reply<'_>) {
+        let answer = match refusal {
+            Refusal::Busy => Answer::text(503, refusal.to_string()).with_header("Retry-After", "1"),
+            Refusal::TooLong { limit } => {
+                Answer::text(431, format!("The request's head is longer than {limit} bytes."))
+            }
+            Refusal::Internal => Answer::text(500, refusal.to_string()),
+        };
+        let mut text = Vec::new();
+        // A write into a vector does not fail.
+        if answer.print(&mut text, false, false).is_err() {
+            return;
+        }
+        // The engine asks for these words once and says them for years: they carry no date, which
+        // a server error may do without (RFC 9110, section 6.6.1).
+        let dated = |line: &[u8]| refusal == Refusal::Busy && line.starts_with(b"Date:");
+        for line in text.split_inclusive(|byte| *byte == b'\n').filter(|line| !dated(line)) {
+            reply.push(line);
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The side endpoint over real sockets: what Prometheus and a probe see, and what an attacker
+//! gets.
+
+use crate::services::Gate;
+use crate::support::{Client, Daemon, PATIENCE, TestServer, eventually, talk, tcp};
+use crossbeam_channel::bounded;
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+use welcomed::endpoint::SideEndpoint;
+use welcomed::protocol::Framing;
+use welcomed::server::{Listener, Options};
+use welcomed::service::Hello;
+
+/// One request on a connection of its own: status and body.
+pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
+    let mut client = Client::connect(address);
+    client.send(format!("GET {path} HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n"));
+    let answer = client.rest();
+    let (head, body) = answer.split_once("\r\n\r\n").expect(&answer);
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// The samples of `/metrics`, by name and labels.
+fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
+    let (status, body) = get(address, "/metrics");
+    assert_eq!(status, 200);
+    let samples = body.lines().filter(|line| !line.starts_with('#'));
+    samples
+        .map(|line| {
+            let (name, value) = line.rsplit_once(' ').unwrap();
+            (name.to_owned(), value.parse().unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn the_counters_agree_with_what_the_clients_did() {
+    let server = Daemon::serve(&["--framing", "line", "--workers", "3"]);
+    let metrics = server.metrics.unwrap();
+    let before = scrape(metrics);
+    for (name, value) in &before {
+        let process = name.starts_with("process_") || name.contains("_limit");
+        let level = process || name.contains("build_info") || name.contains("_workers");
+        assert!(level || *value == 0.0, "{name} is {value} before the first client");
+    }
+    let mut clients: Vec<Client> = (0..5).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.expect("Welcome!");
+        talk(client, &["Ann", "Bob"]);
+    }
+    assert_eq!(clients.pop().unwrap().send("exit\n").rest(), "");
+    let at_rest = |samples: &BTreeMap<String, f64>| {
+        samples["welcomed_connections_closed_total{reason=\"exit\"}"] == 1.0
+            && samples["welcomed_connections{state=\"parked\"}"] == 4.0
+    };
+    eventually("the counters are at rest", || at_rest(&scrape(metrics)));
+    let after = scrape(metrics);
+    let expected = [
+        ("welcomed_workers", 3.0),
+        ("welcomed_workers_limit", 3.0),
+        ("welcomed_workers_busy", 0.0),
+        ("welcomed_connections_limit", 10_000.0),
+        ("welcomed_connections_accepted_total{listener=\"127.0.0.1:0\"}", 5.0),
+        ("welcomed_connections_closed_total{reason=\"client\"}", 0.0),
+        ("welcomed_connections_rejected_total{reason=\"max_connections\"}", 0.0),
+        ("welcomed_connections{state=\"queued\"}", 0.0),
+        ("welcomed_connections{state=\"active\"}", 0.0),
+        ("welcomed_connections{state=\"closing\"}", 0.0),
+        ("welcomed_messages_total", 11.0),
+        ("welcomed_received_bytes_total", 5.0 * 8.0 + 5.0),
+        ("welcomed_sent_bytes_total", 5.0 * (9.0 + 2.0 * 12.0)),
+        ("welcomed_handler_panics_total", 0.0),
+        ("welcomed_message_errors_total{reason=\"panic\"}", 0.0),
+    ];
+    for (name, value) in expected {
+        assert_eq!(after.get(name), Some(&value), "{name}");
+    }
+    assert!(after["process_threads"] >= 3.0);
+    assert!(after["process_open_fds"] >= 4.0);
+}
+
+#[test]
+fn it_answers_while_every_worker_of_the_service_is_blocked() {
+    let (release, gate) = bounded::<()>(0);
+    let options = Options { workers: 1, framing: Framing::Line, ..Options::default() };
+    let server = TestServer::start(options, Gate::new("wait", gate));
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 16).unwrap();
+    let endpoint = SideEndpoint::start(listener, &server.handle).unwrap();
+    let address = tcp(endpoint.local_addr());
+    let mut blocked = server.connect();
+    blocked.send("wait\n");
+    let waiting = server.connect();
+    eventually("the pool is full and a connection waits", || {
+        let samples = scrape(address);
+        samples["welcomed_workers_busy"] == 1.0
+            && samples["welcomed_connections{state=\"queued\"}"] == 1.0
+    });
+    assert_eq!(get(address, "/healthz"), (200, "ok\n".to_owned()));
+    assert_eq!(get(address, "/readyz"), (200, "ok\n".to_owned()));
+    server.handle.stop();
+    eventually("not ready", || get(address, "/readyz").0 == 503);
+    assert_eq!(get(address, "/readyz").1, "not ready: draining\n");
+    assert_eq!(get(address, "/healthz").0, 200);
+    release.send(()).unwrap();
+    drop(waiting);
+    blocked.expect("wait");
+}
+
+#[test]
+fn a_scraper_keeps_its_connection() {
+    let server = Daemon::serve(&[]);
+    let mut client = Client::connect(server.metrics.unwrap());
+    for _ in 0..3 {
+        client.send("GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n").expect("HTTP/1.1 200 OK\r");
+        while client.line() != "\r\n" {}
+        client.expect("ok");
+    }
+}
+
+#[test]
+fn hostile_heads_are_refused_and_the_next_scrape_is_right() {
+    let server = Daemon::serve(&[]);
+    let metrics = server.metrics.unwrap();
+    let endless = format!("GET / HTTP/1.1\r\nX: {}", "x".repeat(100_000));
+    let cases = [
+        ("POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 60000000000\r\n\r\n", "413"),
+        ("GET / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n", "413"),
+        ("\u{16}\u{3}\u{1}\n\n", "400"),
+        ("DELETE / HTTP/1.1\r\nHost: a\r\n\r\n", "405"),
+        (endless.as_str(), "431"),
+    ];
+    for (head, status) in cases {
+        let mut client = Client::connect(metrics);
+        client.send(head);
+        let answer = client.rest();
+        assert_eq!(answer.split(' ').nth(1), Some(status), "{answer}");
+    }
+    let pipelined = "GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n".repeat(1000);
+    let mut client = Client::connect(metrics);
+    client.socket.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
+    // It may be held back: the answers are not read.
+    std::io::Write::write_all(&mut client.socket, pipelined.as_bytes()).ok();
+    assert_eq!(scrape(metrics)["welcomed_connections_limit"], 10_000.0);
+}
+
+#[test]
+fn a_connection_that_asks_nothing_is_closed() {
+    let server = Daemon::serve(&[]);
+    let mut silent = Client::connect(server.metrics.unwrap());
+    let mut half = Client::connect(server.metrics.unwrap());
+    half.send("GET / HTT");
+    let asked = std::time::Instant::now();
+    assert_eq!(silent.rest(), "");
+    assert_eq!(half.rest(), "");
+    assert!(asked.elapsed() < PATIENCE);
+}

@@ -1,0 +1,242 @@
+//! The text that `/metrics` serves, as a whole: what Prometheus' own linter says of it, that the
+//! names and help texts that dashboards rely on stay as they are, and that nothing jumps about.
+
+use prometheus::{Registry, TextEncoder};
+use std::collections::BTreeMap;
+use std::env;
+use std::io::{ErrorKind, Write};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use welcomed::metrics::{ListenerStats, Snapshot, collector, process_collector};
+
+const REJECTED: [&str; 2] = ["draining", "max_connections"];
+const CLOSED: [&str; 4] = ["client", "drain", "exit", "idle"];
+const ERRORS: [&str; 5] = ["handler", "panic", "reply_too_large", "too_large", "write"];
+
+/// A server that has just started.
+fn at_start() -> Snapshot {
+    let zero = |reasons: &[&'static str]| reasons.iter().map(|reason| (*reason, 0)).collect();
+    Snapshot {
+        workers: 4,
+        workers_limit: 4,
+        connections_limit: 10_000,
+        accepted: vec![
+            ListenerStats { listener: "127.0.0.1:9999".to_owned(), accepted: 0 },
+            ListenerStats { listener: "unix:/run/a\"b\\c.sock".to_owned(), accepted: 0 },
+        ],
+        rejected: zero(&REJECTED),
+        closed: zero(&CLOSED),
+        message_errors: zero(&ERRORS),
+        ..Snapshot::default()
+    }
+}
+
+fn exposition(registry: &Registry) -> String {
+    TextEncoder::new().encode_to_string(&registry.gather()).unwrap()
+}
+
+fn registry_of(snapshot: impl Fn() -> Snapshot + Send + Sync + 'static) -> Registry {
+    let registry = Registry::new();
+    registry.register(collector("welcomed", snapshot).unwrap()).unwrap();
+    registry.register(process_collector().unwrap()).unwrap();
+    registry
+}
+
+/// The samples, by name and labels.
+fn samples(text: &str) -> BTreeMap<&str, &str> {
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.rsplit_once(' ').unwrap()).collect()
+}
+
+#[test]
+fn prometheus_own_linter_has_nothing_to_say() {
+    let spawned = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn();
+    let mut promtool = match spawned {
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            assert!(env::var("CI").as_deref() != Ok("true"), "CI has to have promtool");
+            eprintln!("skipped: no promtool here (it comes with Debian's package `prometheus`)");
+            return;
+        }
+        spawned => spawned.unwrap(),
+    };
+    let text = exposition(&registry_of(at_start));
+    promtool.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let output = promtool.wait_with_output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    assert!(output.status.success(), "{}\n{text}", output.status);
+    assert_eq!(String::from_utf8_lossy(&said), "", "{text}");
+}
+
+#[test]
+fn names_types_and_help_texts_stay_as_they_are() {
+    let text = exposition(&registry_of(at_start));
+    let ours = text.lines().filter(|line| line.starts_with("# "));
+    let ours: Vec<_> = ours.filter(|line| line.contains(" welcomed_")).collect();
+    let golden: Vec<_> = include_str!("golden/metrics.txt").lines().collect();
+    assert_eq!(ours, golden, "dashboards and alerts use these names; now they are\n{text}");
+}
+
+#[test]
+fn the_process_metrics_have_their_official_names_and_texts() {
+    let text = exposition(&registry_of(at_start));
+    for (name, kind, help) in [
+        (
+            "process_cpu_seconds_total",
+            "counter",
+            "Total user and system CPU time spent in seconds.",
+        ),
+        ("process_open_fds", "gauge", "Number of open file descriptors."),
+        ("process_max_fds", "gauge", "Maximum number of open file descriptors."),
+        ("process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes."),
+        (
+            "process_virtual_memory_max_bytes",
+            "gauge",
+            "Maximum amount of virtual memory available in bytes.",
+        ),
+        ("process_resident_memory_bytes", "gauge", "Resident memory size in bytes."),
+        (
+            "process_start_time_seconds",
+            "gauge",
+            "Start time of the process since unix epoch in seconds.",
+        ),
+        ("process_threads", "gauge", "Number of OS threads in the process."),
+    ] {
+        let head = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n{name} ");
+        assert!(text.contains(&head), "{head:?} in\n{text}");
+    }
+}
+
+#[test]
+fn every_label_value_is_there_from_the_start() {
+    let text = exposition(&registry_of(at_start));
+    let samples = samples(&text);
+    let mut expected = vec![
+        "messages_total".to_owned(),
+        "received_bytes_total".to_owned(),
+        "sent_bytes_total".to_owned(),
+        "handler_panics_total".to_owned(),
+        "workers_busy".to_owned(),
+        "connections_accepted_total{listener=\"127.0.0.1:9999\"}".to_owned(),
+        "connections_accepted_total{listener=\"unix:/run/a\\\"b\\\\c.sock\"}".to_owned(),
+    ];
+    let mut expect = |name: &str, label: &str, values: &[&str]| {
+        expected.extend(values.iter().map(|value| format!("{name}{{{label}=\"{value}\"}}")));
+    };
+    expect("connections", "state", &["parked", "queued", "active", "closing"]);
+    expect("connections_rejected_total", "reason", &REJECTED);
+    expect("connections_closed_total", "reason", &CLOSED);
+    expect("message_errors_total", "reason", &ERRORS);
+    for name in expected {
+        let name = format!("welcomed_{name}");
+        assert_eq!(samples.get(name.as_str()), Some(&"0"), "{name} in\n{text}");
+    }
+}
+
+#[test]
+fn every_number_is_exported_under_its_own_name() {
+    let snapshot = || Snapshot {
+        workers: 1,
+        workers_limit: 2,
+        workers_busy: 3,
+        parked: 4,
+        queued: 5,
+        active: 6,
+        closing: 7,
+        connections_limit: 8,
+        accepted: vec![ListenerStats { listener: "a".to_owned(), accepted: 9 }],
+        rejected: vec![("max_connections", 10)],
+        closed: vec![("idle", 11), ("client", 12)],
+        messages: (1 << 53) - 1,
+        message_errors: vec![("panic", 13)],
+        received_bytes: 1 << 53,
+        sent_bytes: 14,
+        handler_panics: 15,
+    };
+    let registry = Registry::new();
+    registry.register(collector("other_name", snapshot).unwrap()).unwrap();
+    let text = exposition(&registry);
+    let mut samples = samples(&text);
+    samples.retain(|name, _| !name.starts_with("other_name_build_info{version=\""));
+    let expected = [
+        ("workers", "1"),
+        ("workers_limit", "2"),
+        ("workers_busy", "3"),
+        ("connections{state=\"parked\"}", "4"),
+        ("connections{state=\"queued\"}", "5"),
+        ("connections{state=\"active\"}", "6"),
+        ("connections{state=\"closing\"}", "7"),
+        ("connections_limit", "8"),
+        ("connections_accepted_total{listener=\"a\"}", "9"),
+        ("connections_rejected_total{reason=\"max_connections\"}", "10"),
+        ("connections_closed_total{reason=\"idle\"}", "11"),
+        ("connections_closed_total{reason=\"client\"}", "12"),
+        ("messages_total", "9007199254740991"),
+        ("message_errors_total{reason=\"panic\"}", "13"),
+        ("received_bytes_total", "9007199254740992"),
+        ("sent_bytes_total", "14"),
+        ("handler_panics_total", "15"),
+    ];
+    let expected = expected.map(|(name, value)| (format!("other_name_{name}"), value));
+    let expected: BTreeMap<_, _> = expected.iter().map(|(name, v)| (name.as_str(), *v)).collect();
+    assert_eq!(samples, expected);
+    // The prefix reaches the help texts that name another metric.
+    assert!(text.contains("never above other_name_workers.") && !text.contains("{prefix}"));
+}
+
+#[test]
+fn the_build_is_described() {
+    let text = exposition(&registry_of(at_start));
+    let line = text.lines().find(|line| line.starts_with("welcomed_build_info")).unwrap();
+    let labels = line.strip_prefix("welcomed_build_info{").unwrap().strip_suffix("} 1").unwrap();
+    let labels: Vec<_> = labels.split(',').map(|pair| pair.split_once('=').unwrap()).collect();
+    let names: Vec<_> = labels.iter().map(|(name, _)| *name).collect();
+    assert_eq!(names, ["version", "revision", "rustc", "target"]);
+    assert_eq!(labels[0].1, concat!("\"", env!("CARGO_PKG_VERSION"), "\""));
+    assert!(labels[2].1.starts_with("\"1."), "{line}");
+    assert!(labels[3].1.contains(env::consts::ARCH), "{line}");
+}
+
+#[test]
+fn scrapes_have_the_same_lines_in_the_same_order() {
+    let scrapes = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&scrapes);
+    let registry = registry_of(move || {
+        let mut snapshot = at_start();
+        // The order in which the server lists its reasons is no promise.
+        if counted.fetch_add(1, Ordering::Relaxed) % 2 == 1 {
+            snapshot.closed.reverse();
+            snapshot.message_errors.reverse();
+            snapshot.accepted.reverse();
+        }
+        snapshot
+    });
+    let names = || -> Vec<String> {
+        let text = exposition(&registry);
+        let name = |line: &str| match line.starts_with('#') {
+            true => line.to_owned(),
+            false => line.rsplit_once(' ').unwrap().0.to_owned(),
+        };
+        text.lines().map(name).collect()
+    };
+    let first = names();
+    for _ in 0..10 {
+        assert_eq!(names(), first);
+    }
+    assert_eq!(scrapes.load(Ordering::Relaxed), 11, "one reading per scrape");
+}
+
+#[test]
+fn a_prefix_that_makes_no_names_is_refused_and_so_is_the_same_one_twice() {
+    for prefix in ["9lives", "with-dash", "with space", "\u{e9}"] {
+        assert!(collector(prefix, Snapshot::default).is_err(), "{prefix}");
+    }
+    let registry = registry_of(at_start);
+    assert!(registry.register(collector("welcomed", at_start).unwrap()).is_err());
+    assert!(registry.register(collector("welcomed_client", at_start).unwrap()).is_ok());
+}
