@@ -1,5 +1,5 @@
-//! Tells the program what it was built from, for its `build_info` metric: `WELCOMED_RUSTC`,
-//! `WELCOMED_TARGET` and `WELCOMED_REVISION`. What cannot be found out is `unknown`; nothing here
+//! Tells the program what it was built from, for its `build_info` metric: `BUILT_BY_RUSTC`,
+//! `BUILT_FOR_TARGET` and `BUILT_FROM_REVISION`. What cannot be found out is `unknown`; nothing here
 //! fails a build.
 #![allow(clippy::print_stdout)] // how a build script speaks to cargo
 
@@ -14,9 +14,9 @@ fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     let revision = packaged_revision().or_else(checked_out_revision);
     for (name, value) in [
-        ("WELCOMED_RUSTC", rustc_version()),
-        ("WELCOMED_TARGET", env::var("TARGET").ok()),
-        ("WELCOMED_REVISION", revision.map(|sha| sha.chars().take(12).collect())),
+        ("BUILT_BY_RUSTC", rustc_version()),
+        ("BUILT_FOR_TARGET", env::var("TARGET").ok()),
+        ("BUILT_FROM_REVISION", revision.map(|sha| sha.chars().take(12).collect())),
     ] {
         println!("cargo::rustc-env={name}={}", value.as_deref().unwrap_or("unknown"));
     }

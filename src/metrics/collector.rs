@@ -132,9 +132,9 @@ const FAMILIES: &[Row<Snapshot>] = &[
 /// The values of `build_info`, in the order of its labels; the last three come from `build.rs`.
 const BUILD: [&str; 4] = [
     env!("CARGO_PKG_VERSION"),
-    env!("WELCOMED_REVISION"),
-    env!("WELCOMED_RUSTC"),
-    env!("WELCOMED_TARGET"),
+    env!("BUILT_FROM_REVISION"),
+    env!("BUILT_BY_RUSTC"),
+    env!("BUILT_FOR_TARGET"),
 ];
 
 fn one(number: u64) -> Samples<'static> {

@@ -10,7 +10,6 @@ use std::time::Duration;
 use welcomed::endpoint::SideEndpoint;
 use welcomed::protocol::Framing;
 use welcomed::server::{Listener, Options};
-use welcomed::service::Hello;
 
 /// One request on a connection of its own: status and body.
 pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
