@@ -125,7 +125,11 @@ fn recut(chunks: &[Vec<u8>], cuts: &[usize]) -> Vec<Vec<u8>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 4096, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig {
+        cases: 4096,
+        failure_persistence: None,
+        ..Default::default()
+    })]
 
     #[test]
     fn lines_do_not_depend_on_the_chunks(

@@ -61,7 +61,7 @@ pub fn fit_connections(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{ENDPOINT, EPOLLS, EVENTFDS, LINGERING, RESERVE, SIGNALS, STDIO, fit_connections};
 
     /// What one listener and four workers leave of the limit for clients and closing ones.
     const FIXED: usize = STDIO + EPOLLS + EVENTFDS + SIGNALS + ENDPOINT + RESERVE + 1 + 4;

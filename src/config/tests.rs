@@ -1,10 +1,12 @@
 //! Loads from made-up sources: nothing here touches the process's environment.
 
-use super::*;
+use super::{File, KEYS, Key, LogFormat, Origin, ServiceKind, Settings, load};
 use crate::protocol::Framing;
-use crate::server::{MAX_WORKERS, default_workers};
+use crate::server::{Address, MAX_WORKERS, Options, default_workers};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fmt;
+use std::time::Duration;
 
 /// Loads `text` as `test.toml`, environment variables without their prefix, and flags.
 fn load_all(

@@ -131,7 +131,8 @@ fn open_fds() -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{FAMILIES, Reading, Table, process_collector};
+    use prometheus::core::Collector;
     use std::fs::File;
     use std::hint::black_box;
     use std::time::{Duration, Instant, SystemTime};

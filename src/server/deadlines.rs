@@ -51,7 +51,7 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Deadlines, NEVER};
 
     #[test]
     fn a_slot_has_one_entry_however_often_it_is_armed() {

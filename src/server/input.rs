@@ -84,7 +84,7 @@ impl Input {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Input, READ_SIZE};
 
     fn put(input: &mut Input, bytes: &[u8]) {
         input.room()[..bytes.len()].copy_from_slice(bytes);

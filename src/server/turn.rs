@@ -218,11 +218,10 @@ impl<'a> Turn<'a> {
     }
 
     /// One call of the service, with what its outcome means for the output.
-    fn call(
-        &mut self,
-        ending: Ending,
-        call: impl FnOnce(&dyn Service, &mut Context<'_>, &mut Reply<'_>) -> Result<Flow, ServiceError>,
-    ) -> Step {
+    fn call<C>(&mut self, ending: Ending, call: C) -> Step
+    where
+        C: FnOnce(&dyn Service, &mut Context<'_>, &mut Reply<'_>) -> Result<Flow, ServiceError>,
+    {
         let start = self.output.len();
         let connection = &mut *self.connection;
         let mut ctx =

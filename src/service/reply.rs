@@ -82,7 +82,7 @@ impl io::Write for Reply<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Reply;
     use std::io::Write;
 
     #[test]

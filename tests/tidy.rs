@@ -1,0 +1,196 @@
+//! The house rules that a machine can check: widths, lengths, headers, the import arrows, and
+//! that every metric named in a document exists.
+#![allow(clippy::unwrap_used)] // tests
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const WIDEST_LINE: usize = 100;
+const LONGEST_FILE: usize = 500;
+const LONGEST_FUNCTION: usize = 70;
+
+/// What each part of the library may import of ours.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("service", &[]),
+    ("protocol", &[]),
+    ("metrics", &[]),
+    ("bench", &[]),
+    ("server", &["service", "protocol", "metrics"]),
+    ("endpoint", &["service", "protocol", "metrics", "server"]),
+    ("client", &["protocol", "server"]),
+    ("fetch", &[]),
+    ("config", &["service", "protocol", "server"]),
+];
+
+/// The one part that may name a crate. A change of library is a change of one place.
+const CRATES: &[(&str, &[&str])] = &[
+    ("crossbeam_channel", &["src/server"]),
+    ("tiny_http", &["src/endpoint"]),
+    ("prometheus", &["src/endpoint", "src/metrics"]),
+    ("procfs", &["src/metrics"]),
+    ("toml", &["src/config"]),
+    ("clap", &["src/cli"]),
+    ("signal_hook", &["src/cli"]),
+    ("socket2", &["src/server"]),
+    ("hdrhistogram", &["src/bench"]),
+    ("indicatif", &["src/cli"]),
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Files below `folder` with this ending, with their paths from the root.
+fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        let Ok(entries) = fs::read_dir(&folder) else {
+            continue;
+        };
+        for entry in entries {
+            let path: PathBuf = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|it| it == ending) {
+                let name = path.strip_prefix(root()).unwrap().display().to_string();
+                found.push((name, fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+fn sources() -> Vec<(String, String)> {
+    let sources: Vec<_> =
+        ["src", "tests", "benches", "examples"].iter().flat_map(|it| files(it, "rs")).collect();
+    assert!(sources.len() > 50, "the sources are found");
+    sources
+}
+
+fn check(what: &str, wrong: Vec<String>) {
+    assert!(wrong.is_empty(), "{what}:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn lines_and_files_are_short_and_files_say_what_they_own() {
+    let mut wrong = Vec::new();
+    for (name, text) in sources() {
+        if !text.starts_with("//! ") {
+            wrong.push(format!("{name} does not open with //!"));
+        }
+        if text.lines().count() > LONGEST_FILE {
+            wrong.push(format!("{name} has more than {LONGEST_FILE} lines"));
+        }
+        for (number, line) in (1..).zip(text.lines()) {
+            if line.chars().count() > WIDEST_LINE {
+                wrong.push(format!("{name}:{number} is wider than {WIDEST_LINE}"));
+            }
+        }
+    }
+    check("too long", wrong);
+}
+
+/// A function begins at its `fn` and ends at the brace in the column in which it began: that is
+/// how rustfmt writes it.
+#[test]
+fn functions_fit_on_a_screen() {
+    let mut wrong = Vec::new();
+    let mut functions = 0;
+    for (name, text) in sources() {
+        let lines: Vec<&str> = text.lines().collect();
+        for (start, line) in lines.iter().enumerate() {
+            let code = line.trim_start();
+            let words = code.split(['(', '<']).next().unwrap_or_default();
+            let is_function = words.split(' ').any(|word| word == "fn") && !code.starts_with("//");
+            if !is_function || code.ends_with(';') || code.ends_with('}') {
+                continue;
+            }
+            let end = format!("{}}}", &line[..line.len() - code.len()]);
+            let length = lines[start..].iter().position(|line| *line == end).unwrap_or(0) + 1;
+            functions += 1;
+            if length > LONGEST_FUNCTION {
+                wrong.push(format!("{name}:{}: {length} lines: {code}", start + 1));
+            }
+        }
+    }
+    assert!(functions > 300, "the functions are found: {functions}");
+    check(&format!("functions longer than {LONGEST_FUNCTION} lines"), wrong);
+}
+
+#[test]
+fn imports_run_one_way() {
+    let mut wrong = Vec::new();
+    for (part, allowed) in ARROWS {
+        let parts = files(&format!("src/{part}"), "rs");
+        assert!(!parts.is_empty(), "src/{part} is gone");
+        for (name, text) in parts {
+            for (number, line) in (1..).zip(text.lines()) {
+                let code = line.split("//").next().unwrap_or_default();
+                for (_, import) in
+                    code.match_indices("crate::").map(|(at, it)| (at, &code[at + it.len()..]))
+                {
+                    let other: String = import
+                        .chars()
+                        .take_while(|it| it.is_alphanumeric() || *it == '_')
+                        .collect();
+                    if other != *part && !allowed.contains(&other.as_str()) {
+                        wrong.push(format!("{name}:{number}: {part} imports {other}"));
+                    }
+                }
+                if code.trim_start().starts_with("use ") && code.contains("::*") {
+                    wrong.push(format!("{name}:{number}: a glob import"));
+                }
+            }
+        }
+    }
+    check("imports against the arrows", wrong);
+}
+
+#[test]
+fn each_outside_crate_is_named_in_few_places() {
+    let mut wrong = Vec::new();
+    for (name, text) in files("src", "rs") {
+        for (library, places) in CRATES {
+            let used = text.lines().any(|line| {
+                let code = line.split("//").next().unwrap_or_default();
+                code.contains(&format!("{library}::")) || code.contains(&format!("use {library};"))
+            });
+            if used && !places.iter().any(|place| name.starts_with(place)) {
+                wrong.push(format!("{name} names {library}, which belongs to {places:?}"));
+            }
+        }
+    }
+    check("crates out of their place", wrong);
+}
+
+/// Words that look like our metrics, in everything that a reader or Prometheus reads, against the
+/// golden list of what is exported.
+#[test]
+fn every_metric_that_a_document_names_exists() {
+    let golden = fs::read_to_string(root().join("tests/it/golden/metrics.txt")).unwrap();
+    let exported: BTreeSet<&str> =
+        golden.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+    assert!(exported.len() > 10, "the golden list is read");
+    let mut documents = files("docs", "md");
+    documents.extend(
+        ["README.md", "ARCHITECTURE.md"]
+            .map(|name| (name.to_owned(), fs::read_to_string(root().join(name)).unwrap())),
+    );
+    for ending in ["json", "yml"] {
+        documents.extend(files("dashboards", ending));
+    }
+    let mut wrong = Vec::new();
+    for (name, text) in documents {
+        for word in text.split(|it: char| !it.is_ascii_alphanumeric() && it != '_') {
+            let base = ["_bucket", "_count", "_sum"].iter().find_map(|end| word.strip_suffix(end));
+            let known = exported.contains(word) || base.is_some_and(|it| exported.contains(it));
+            if word.starts_with("welcomed_") && !known {
+                wrong.push(format!("{name}: {word}"));
+            }
+        }
+    }
+    check("metrics that do not exist", wrong);
+}
