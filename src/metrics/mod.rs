@@ -9,4 +9,4 @@ mod table;
 pub(crate) use block::{Block, Counter};
 pub use collector::collector;
 pub use process::process_collector;
-pub use snapshot::{ListenerStats, Snapshot};
+pub use snapshot::{Distribution, LIFETIMES, ListenerStats, SECONDS, Snapshot};

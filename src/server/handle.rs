@@ -105,6 +105,7 @@ impl Handle {
         let stats = |(listener, counter): (&String, &Counter)| ListenerStats {
             listener: listener.clone(),
             accepted: counter.get(),
+            backlog: None,
         };
         counters.map(stats).collect()
     }

@@ -22,8 +22,12 @@ fn at_start() -> Snapshot {
         workers_limit: 4,
         connections_limit: 10_000,
         accepted: vec![
-            ListenerStats { listener: "127.0.0.1:9999".to_owned(), accepted: 0 },
-            ListenerStats { listener: "unix:/run/a\"b\\c.sock".to_owned(), accepted: 0 },
+            ListenerStats { listener: "127.0.0.1:9999".to_owned(), accepted: 0, backlog: None },
+            ListenerStats {
+                listener: "unix:/run/a\"b\\c.sock".to_owned(),
+                accepted: 0,
+                backlog: None,
+            },
         ],
         rejected: zero(&REJECTED),
         closed: zero(&CLOSED),
@@ -149,7 +153,7 @@ fn every_number_is_exported_under_its_own_name() {
         active: 6,
         closing: 7,
         connections_limit: 8,
-        accepted: vec![ListenerStats { listener: "a".to_owned(), accepted: 9 }],
+        accepted: vec![ListenerStats { listener: "a".to_owned(), accepted: 9, backlog: None }],
         rejected: vec![("max_connections", 10)],
         closed: vec![("idle", 11), ("client", 12)],
         messages: (1 << 53) - 1,
@@ -157,6 +161,7 @@ fn every_number_is_exported_under_its_own_name() {
         received_bytes: 1 << 53,
         sent_bytes: 14,
         handler_panics: 15,
+        ..Snapshot::default()
     };
     let registry = Registry::new();
     registry.register(collector("other_name", snapshot).unwrap()).unwrap();
