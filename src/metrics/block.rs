@@ -3,6 +3,7 @@
 //! A write is a relaxed load and a relaxed store, no locked instruction; a scrape sums the
 //! blocks. Written by `server`'s workers and accept loop, read by its `stats`.
 
+use super::snapshot::{Distribution, LIFETIMES, SECONDS};
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -22,9 +23,87 @@ impl Counter {
     }
 }
 
+/// Time spent in something, with one writer, readable while it goes on.
+///
+/// One word, so that a reader never sees the sum and the running part apart: stopped, it is the
+/// sum; running, it is the sum less the start, with a bit that says so.
+#[derive(Debug, Default)]
+pub(crate) struct Stopwatch(AtomicU64);
+
+const RUNNING: u64 = 1 << 63;
+
+impl Stopwatch {
+    /// Begins, at `now`. Only while it is stopped.
+    pub(crate) fn start(&self, now: u64) {
+        let sum = self.0.load(Ordering::Relaxed);
+        self.0.store(sum.wrapping_sub(now) & !RUNNING | RUNNING, Ordering::Relaxed);
+    }
+
+    /// Ends, at `now`. Only while it runs.
+    pub(crate) fn stop(&self, now: u64) {
+        self.0.store(self.read(now), Ordering::Relaxed);
+    }
+
+    /// The time up to `now`, in the unit of the moments given.
+    pub(crate) fn read(&self, now: u64) -> u64 {
+        let word = self.0.load(Ordering::Relaxed);
+        if word & RUNNING == 0 { word } else { word.wrapping_add(now) & !RUNNING }
+    }
+}
+
+/// A histogram with one writer, over nanoseconds.
+#[derive(Debug)]
+pub(crate) struct Histogram {
+    /// In seconds, as they are exported.
+    bounds: &'static [f64],
+    /// The same in nanoseconds.
+    limits: Box<[u64]>,
+    counts: Box<[Counter]>,
+    sum: Counter,
+}
+
+impl Histogram {
+    pub(crate) fn new(bounds: &'static [f64]) -> Self {
+        Self {
+            bounds,
+            limits: bounds.iter().map(|bound| (bound * 1e9).round() as u64).collect(),
+            counts: counters(bounds.len() + 1),
+            sum: Counter::default(),
+        }
+    }
+
+    /// Counts one value. A search from the front: what is frequent is short.
+    #[inline]
+    pub(crate) fn observe(&self, nanos: u64) {
+        let bucket = self.limits.iter().position(|limit| nanos <= *limit);
+        self.counts[bucket.unwrap_or(self.limits.len())].add(1);
+        self.sum.add(nanos);
+    }
+
+    /// Adds what was counted here to `total`.
+    pub(crate) fn add_to(&self, total: &mut Distribution) {
+        debug_assert_eq!(self.bounds, total.bounds, "sums are taken over the same buckets");
+        for (sum, count) in total.counts.iter_mut().zip(&self.counts) {
+            *sum += count.get();
+        }
+        total.sum += self.sum.get() as f64 / 1e9;
+    }
+}
+
 /// One thread's counters. The labelled ones are indexed by their reason's number.
 #[derive(Debug)]
 pub(crate) struct Block {
+    /// The time not spent waiting in the poller.
+    pub(crate) busy: Stopwatch,
+    /// When the turn under way began, in nanoseconds since the server's start; 0 for none.
+    pub(crate) turn_since: AtomicU64,
+    pub(crate) turns: Counter,
+    pub(crate) restarts: Counter,
+    pub(crate) parks: Counter,
+    pub(crate) queue_wait: Histogram,
+    pub(crate) handler_time: Histogram,
+    pub(crate) write_time: Histogram,
+    pub(crate) connection_duration: Histogram,
     pub(crate) messages: Counter,
     pub(crate) received_bytes: Counter,
     pub(crate) sent_bytes: Counter,
@@ -37,6 +116,15 @@ impl Block {
     /// A block of zeros, for so many reasons; padded so that it shares no cache line.
     pub(crate) fn new(message_errors: usize, closed: usize) -> CachePadded<Self> {
         CachePadded::new(Self {
+            busy: Stopwatch::default(),
+            turn_since: AtomicU64::new(0),
+            turns: Counter::default(),
+            restarts: Counter::default(),
+            parks: Counter::default(),
+            queue_wait: Histogram::new(SECONDS),
+            handler_time: Histogram::new(SECONDS),
+            write_time: Histogram::new(SECONDS),
+            connection_duration: Histogram::new(LIFETIMES),
             messages: Counter::default(),
             received_bytes: Counter::default(),
             sent_bytes: Counter::default(),
@@ -47,6 +135,42 @@ impl Block {
     }
 }
 
-fn counters(count: usize) -> Box<[Counter]> {
+/// So many counters, of zero.
+pub(crate) fn counters(count: usize) -> Box<[Counter]> {
     (0..count).map(|_| Counter::default()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Histogram, Stopwatch};
+    use crate::metrics::{Distribution, SECONDS};
+
+    #[test]
+    fn a_stopwatch_is_read_while_it_runs() {
+        let watch = Stopwatch::default();
+        assert_eq!(watch.read(100), 0);
+        watch.start(100);
+        assert_eq!((watch.read(100), watch.read(130)), (0, 30));
+        watch.stop(150);
+        assert_eq!(watch.read(999), 50);
+        watch.start(1000);
+        assert_eq!(watch.read(1007), 57);
+        watch.stop(1010);
+        assert_eq!(watch.read(2000), 60);
+    }
+
+    #[test]
+    fn a_value_on_a_bound_is_below_it_and_one_above_all_bounds_is_counted() {
+        let histogram = Histogram::new(SECONDS);
+        for nanos in [0, 10_000, 10_001, 10_000_000_000, 10_000_000_001] {
+            histogram.observe(nanos);
+        }
+        let mut total = Distribution::new(SECONDS);
+        histogram.add_to(&mut total);
+        let mut expected = vec![0; SECONDS.len() + 1];
+        (expected[0], expected[1]) = (2, 1);
+        (expected[SECONDS.len() - 1], expected[SECONDS.len()]) = (1, 1);
+        assert_eq!((total.counts.clone(), total.count()), (expected, 5));
+        assert!((total.sum - 20.000_020_002).abs() < 1e-9, "{}", total.sum);
+    }
 }

@@ -3,8 +3,8 @@
 //!
 //! The names and texts are an interface: dashboards and alerts are written against them.
 
-use super::Snapshot;
-use super::table::{Kind, Row, Samples, Table};
+use super::table::{Kind, Row, Samples, Table, Value};
+use super::{Distribution, Snapshot};
 use prometheus::core::Collector;
 
 /// The metrics of one server, for a `prometheus::Registry`. `snapshot` is called once per
@@ -27,7 +27,14 @@ const FAMILIES: &[Row<Snapshot>] = &[
         kind: Kind::Gauge,
         labels: &["version", "revision", "rustc", "target"],
         help: "Build information; always 1.",
-        read: |_| vec![(BUILD.to_vec(), 1.0)],
+        read: |_| vec![(BUILD.to_vec(), Value::Number(1.0))],
+    },
+    Row {
+        name: "ready",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 while the server reports ready, 0 while starting, draining or unhealthy.",
+        read: |now| one(u64::from(now.ready)),
     },
     Row {
         name: "workers",
@@ -49,6 +56,57 @@ const FAMILIES: &[Row<Snapshot>] = &[
         labels: &[],
         help: "Worker threads running a connection turn now; never above {prefix}_workers.",
         read: |now| one(now.workers_busy as u64),
+    },
+    Row {
+        name: "worker_busy_seconds_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Seconds all workers together have spent in connection turns, including turns still \
+               running.",
+        read: |now| seconds(now.worker_busy_seconds),
+    },
+    Row {
+        name: "worker_restarts_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Workers replaced after a panic escaped a turn.",
+        read: |now| one(now.worker_restarts),
+    },
+    Row {
+        name: "worker_turns_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Connection turns taken from the queue.",
+        read: |now| one(now.worker_turns),
+    },
+    Row {
+        name: "pool_saturated_seconds_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Seconds during which every worker was busy and at least one connection waited in \
+               the queue.",
+        read: |now| seconds(now.saturated_seconds),
+    },
+    Row {
+        name: "pool_resizes_total",
+        kind: Kind::Counter,
+        labels: &["direction"],
+        help: "Completed changes of the worker count.",
+        read: |now| each(now.resizes.iter().copied()),
+    },
+    Row {
+        name: "queue_limit",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Capacity of the queue between poller and workers.",
+        read: |now| one(now.queue_limit as u64),
+    },
+    Row {
+        name: "queue_wait_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        help: "Time a ready connection waited for a worker.",
+        read: |now| spread(&now.queue_wait),
     },
     Row {
         name: "connections",
@@ -93,6 +151,55 @@ const FAMILIES: &[Row<Snapshot>] = &[
         read: |now| each(now.closed.iter().copied()),
     },
     Row {
+        name: "connection_duration_seconds",
+        kind: Kind::Histogram,
+        labels: &[],
+        help: "Lifetime of admitted connections.",
+        read: |now| spread(&now.connection_duration),
+    },
+    Row {
+        name: "connection_parks_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Times a connection was handed back to the poller to wait for bytes.",
+        read: |now| one(now.parks),
+    },
+    Row {
+        name: "accept_errors_total",
+        kind: Kind::Counter,
+        labels: &["code"],
+        help: "accept() failures.",
+        read: |now| each(now.accept_errors.iter().copied()),
+    },
+    Row {
+        name: "accept_pauses_total",
+        kind: Kind::Counter,
+        labels: &["cause"],
+        help: "Times accepting was paused.",
+        read: |now| each(now.accept_pauses.iter().copied()),
+    },
+    Row {
+        name: "accept_paused_seconds_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Seconds spent not accepting.",
+        read: |now| seconds(now.accept_paused_seconds),
+    },
+    Row {
+        name: "listen_backlog",
+        kind: Kind::Gauge,
+        labels: &["listener"],
+        help: "Connections waiting in the kernel accept queue at scrape time.",
+        read: |now| backlogs(now, |(waiting, _)| waiting),
+    },
+    Row {
+        name: "listen_backlog_limit",
+        kind: Kind::Gauge,
+        labels: &["listener"],
+        help: "Effective length of the kernel accept queue.",
+        read: |now| backlogs(now, |(_, limit)| limit),
+    },
+    Row {
         name: "messages_total",
         kind: Kind::Counter,
         labels: &[],
@@ -105,6 +212,18 @@ const FAMILIES: &[Row<Snapshot>] = &[
         labels: &["reason"],
         help: "Messages that ended in an error.",
         read: |now| each(now.message_errors.iter().copied()),
+    },
+    Row {
+        name: "message_duration_seconds",
+        kind: Kind::Histogram,
+        labels: &["phase"],
+        help: "Time per message inside a worker.",
+        read: |now| {
+            vec![
+                (vec!["handler"], Value::Spread(&now.handler_time)),
+                (vec!["write"], Value::Spread(&now.write_time)),
+            ]
+        },
     },
     Row {
         name: "received_bytes_total",
@@ -138,9 +257,22 @@ const BUILD: [&str; 4] = [
 ];
 
 fn one(number: u64) -> Samples<'static> {
-    vec![(Vec::new(), number as f64)]
+    seconds(number as f64)
+}
+
+fn seconds(number: f64) -> Samples<'static> {
+    vec![(Vec::new(), Value::Number(number))]
+}
+
+fn spread(distribution: &Distribution) -> Samples<'_> {
+    vec![(Vec::new(), Value::Spread(distribution))]
 }
 
 fn each<'a>(numbers: impl IntoIterator<Item = (&'a str, u64)>) -> Samples<'a> {
-    numbers.into_iter().map(|(value, number)| (vec![value], number as f64)).collect()
+    let sample = |(value, number)| (vec![value], Value::Number(number as f64));
+    numbers.into_iter().map(sample).collect()
+}
+
+fn backlogs(now: &Snapshot, part: fn((u64, u64)) -> u64) -> Samples<'_> {
+    each(now.accepted.iter().filter_map(|one| Some((one.listener.as_str(), part(one.backlog?)))))
 }

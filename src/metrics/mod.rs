@@ -1,12 +1,14 @@
 //! What the server counts, and how it is exported.
 
+mod backlog;
 mod block;
 mod collector;
 mod process;
 mod snapshot;
 mod table;
 
-pub(crate) use block::{Block, Counter};
+pub(crate) use backlog::listen_backlog;
+pub(crate) use block::{Block, Counter, Stopwatch, counters};
 pub use collector::collector;
 pub use process::process_collector;
 pub use snapshot::{Distribution, LIFETIMES, ListenerStats, SECONDS, Snapshot};

@@ -4,7 +4,7 @@
 //! Read from `/proc/self` at scrape time. A value that cannot be read is left out, never made up;
 //! that is also why `process_heap_bytes` is missing: Rust's allocator does not say.
 
-use super::table::{Kind, Row, Samples, Table};
+use super::table::{Kind, Row, Samples, Table, Value};
 use procfs::process::{LimitValue, Limits, Process, Stat};
 use prometheus::core::Collector;
 use std::fs;
@@ -98,7 +98,7 @@ const FAMILIES: &[Row<Reading>] = &[
 ];
 
 fn maybe(number: Option<f64>) -> Samples<'static> {
-    number.into_iter().map(|number| (Vec::new(), number)).collect()
+    number.into_iter().map(|number| (Vec::new(), Value::Number(number))).collect()
 }
 
 fn seconds(ticks: u64) -> f64 {

@@ -46,6 +46,8 @@ impl Distribution {
 /// accepted = rejected + open + closed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
+    /// The server accepts clients.
+    pub ready: bool,
     /// Worker threads that exist.
     pub workers: usize,
     /// Worker threads asked for.
@@ -127,6 +129,7 @@ impl Default for Snapshot {
     /// Nothing yet.
     fn default() -> Self {
         Self {
+            ready: false,
             workers: 0,
             workers_limit: 0,
             workers_busy: 0,

@@ -4,8 +4,11 @@
 //! `process`. Everything is read at scrape time: nothing here is touched while a message is
 //! served.
 
+use super::snapshot::Distribution;
 use prometheus::core::{Collector, Desc};
-use prometheus::proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType};
+use prometheus::proto::{
+    Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType,
+};
 use std::collections::HashMap;
 
 /// One metric family: what it is called, what it says, and how it is read from an `S`.
@@ -22,9 +25,17 @@ pub(super) struct Row<S> {
     pub(super) read: for<'a> fn(&'a S) -> Samples<'a>,
 }
 
-/// The samples of a family: the values of its labels, in the row's order, and the number.
-/// Whole numbers are exact up to 2^53.
-pub(super) type Samples<'a> = Vec<(Vec<&'a str>, f64)>;
+/// The samples of a family: the values of its labels, in the row's order, and what was measured.
+pub(super) type Samples<'a> = Vec<(Vec<&'a str>, Value<'a>)>;
+
+/// What was measured.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value<'a> {
+    /// A count or a level. Whole numbers are exact up to 2^53.
+    Number(f64),
+    /// A histogram's buckets.
+    Spread(&'a Distribution),
+}
 
 /// The types of family in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +44,8 @@ pub(super) enum Kind {
     Counter,
     /// A level.
     Gauge,
+    /// A distribution in buckets.
+    Histogram,
 }
 
 /// The collector over a table: `source` is read once per scrape, so that the families of one
@@ -86,12 +99,13 @@ impl<S> Row<S> {
         family.set_field_type(match self.kind {
             Kind::Counter => MetricType::COUNTER,
             Kind::Gauge => MetricType::GAUGE,
+            Kind::Histogram => MetricType::HISTOGRAM,
         });
         family.set_metric(samples.into_iter().map(|sample| self.metric(sample)).collect());
         family
     }
 
-    fn metric(&self, (values, number): (Vec<&str>, f64)) -> Metric {
+    fn metric(&self, (values, value): (Vec<&str>, Value<'_>)) -> Metric {
         let pair = |(name, value): (&&str, &str)| {
             let mut pair = LabelPair::default();
             pair.set_name((*name).to_owned());
@@ -99,18 +113,37 @@ impl<S> Row<S> {
             pair
         };
         let mut metric = Metric::from_label(self.labels.iter().zip(values).map(pair).collect());
-        match self.kind {
-            Kind::Counter => {
+        match (self.kind, value) {
+            (Kind::Counter, Value::Number(number)) => {
                 let mut counter = Counter::default();
                 counter.set_value(number);
                 metric.set_counter(counter);
             }
-            Kind::Gauge => {
+            (Kind::Gauge, Value::Number(number)) => {
                 let mut gauge = Gauge::default();
                 gauge.set_value(number);
                 metric.set_gauge(gauge);
             }
+            (Kind::Histogram, Value::Spread(spread)) => metric.set_histogram(histogram(spread)),
+            (kind, value) => unreachable!("{} is a {kind:?}, not {value:?}", self.name),
         }
         metric
     }
+}
+
+/// Cumulative buckets; the one above all bounds is the count.
+fn histogram(spread: &Distribution) -> Histogram {
+    let mut below = 0;
+    let bucket = |(bound, count): (&f64, &u64)| {
+        below += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(below);
+        bucket
+    };
+    let mut histogram = Histogram::default();
+    histogram.set_bucket(spread.bounds.iter().zip(&spread.counts).map(bucket).collect());
+    histogram.set_sample_count(spread.count());
+    histogram.set_sample_sum(spread.sum);
+    histogram
 }

@@ -5,7 +5,7 @@
 //! starts workers that are missing; and drains. Sleeps without a tick when nothing is due.
 
 use super::clock::{Moment, nanos};
-use super::close::{Reason, Rejection};
+use super::close::{AcceptError, PauseCause, Reason, Rejection};
 use super::connection::Connection;
 use super::deadlines::Deadlines;
 use super::drain::Drain;
@@ -14,8 +14,9 @@ use super::linger::{DRAIN_LINGER, Lingering, Parting};
 use super::listener::{Accepted, Listener};
 use super::poller::LoopPoller;
 use super::pool::Pool;
-use super::schedule::Signal;
+use super::schedule::{Floor, Signal, Token};
 use crate::service::Peer;
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -47,7 +48,11 @@ pub(super) struct AcceptLoop {
     busy_words: Vec<u8>,
     next_id: u64,
     pause: Option<Pause>,
-    /// When the workers were last seen all busy, while the loop ticks.
+    /// When accepting was last complained about.
+    complained_at: Option<Moment>,
+    /// While the loop ticks: the last tick ...
+    ticked_at: Option<Moment>,
+    /// ... and the last one that saw all workers busy.
     saturated_at: Moment,
     signals: Vec<Signal>,
 }
@@ -84,6 +89,8 @@ impl AcceptLoop {
             busy_words,
             next_id: 1,
             pause: None,
+            complained_at: None,
+            ticked_at: None,
             saturated_at: 0,
             signals: Vec::with_capacity(16),
         })
@@ -160,8 +167,12 @@ impl AcceptLoop {
                     self.admit(socket, peer, now);
                 }
                 Accepted::Nobody => return count,
-                Accepted::Lost(errno) => log::debug!("a client was lost in accept: {errno}"),
+                Accepted::Lost(errno) => {
+                    let code = self.count_error(errno);
+                    log::debug!(code; "a client was lost in accept: {errno}");
+                }
                 Accepted::Exhausted(errno) => {
+                    self.count_error(errno);
                     self.hold(errno, now);
                     return count;
                 }
@@ -196,10 +207,31 @@ impl AcceptLoop {
         }
     }
 
+    fn count_error(&self, errno: Errno) -> &'static str {
+        let error = match errno {
+            Errno::MFILE => AcceptError::Emfile,
+            Errno::NFILE => AcceptError::Enfile,
+            Errno::NOBUFS => AcceptError::Enobufs,
+            Errno::NOMEM => AcceptError::Enomem,
+            Errno::CONNABORTED => AcceptError::Econnaborted,
+            _ => AcceptError::Other,
+        };
+        self.engine.gate.accept_errors[error as usize].add(1);
+        error.label()
+    }
+
     /// Stops accepting for a while: the machine is out of something.
-    fn hold(&mut self, errno: rustix::io::Errno, now: Moment) {
+    fn hold(&mut self, errno: Errno, now: Moment) {
         let length = self.pause.map_or(PAUSE.0, |last| (last.length * 2).min(PAUSE.1));
-        log::error!("accepting pauses for {length:?}: {errno}");
+        let fd = matches!(errno, Errno::MFILE | Errno::NFILE);
+        let cause = if fd { PauseCause::Fd } else { PauseCause::Pressure };
+        // Pauses come close together while it lasts; a line a second is enough.
+        if self.complained_at.is_none_or(|at| now - at >= nanos(PAUSE.1)) {
+            self.complained_at = Some(now);
+            log::error!(cause = cause.label(); "accepting pauses for {length:?}: {errno}");
+        }
+        self.engine.gate.pauses[cause as usize].add(1);
+        self.engine.gate.paused.start(now);
         self.pause = Some(Pause { until: now + nanos(length), length, holds: true });
         for listener in &self.listeners {
             if let Err(error) = self.poller.deregister(listener) {
@@ -217,26 +249,39 @@ impl AcceptLoop {
             return;
         }
         pause.holds = false;
+        self.engine.gate.paused.stop(now);
         for (number, listener) in self.listeners.iter().enumerate() {
             if let Err(error) = self.poller.register(listener, number as u64) {
                 log::error!("a listener could not be watched: {error}");
                 pause.holds = true;
                 pause.until = now + nanos(PAUSE.1);
+                self.engine.gate.paused.start(now);
+                return;
             }
         }
     }
 
-    /// Polls for the workers while all of them are busy.
+    /// Polls for the workers while all of them are busy, and counts the time for which work
+    /// waited meanwhile: what holds at a tick counts for the time since the last.
     fn tick(&mut self, now: Moment) {
         let engine = &*self.engine;
         if !engine.inbox.ticking() {
             return;
         }
+        let saturated = engine.schedule.idle() == 0;
+        if let Some(last) = self.ticked_at
+            && saturated
+            && engine.has_work()
+        {
+            engine.gate.saturated.add(now - last);
+        }
         engine.schedule.sweep(engine, &mut self.signals);
-        if self.saturated_at == 0 || engine.schedule.idle() == 0 {
+        if saturated || self.ticked_at.is_none() {
             self.saturated_at = now;
-        } else if now - self.saturated_at > nanos(TICK_FOR) {
-            self.saturated_at = 0;
+        }
+        self.ticked_at = Some(now);
+        if now - self.saturated_at > nanos(TICK_FOR) {
+            self.ticked_at = None;
             engine.inbox.set_ticking(false);
             // The last idle worker may have gone to work between the look and the flag.
             if engine.schedule.idle() == 0 {
@@ -293,7 +338,7 @@ impl AcceptLoop {
             None => {
                 if slot.cell.park(wants).is_err() {
                     slot.cell.requeue();
-                    let token = super::schedule::Token { slot: number, generation };
+                    let token = Token { slot: number, generation };
                     engine.schedule.submit(engine, token);
                 }
                 false

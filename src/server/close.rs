@@ -1,7 +1,8 @@
 //! Why connections end and messages fail: one table each, from reason to label and sentence.
 //!
-//! The labels are those of `connections_closed_total{reason}`, `connections_rejected_total{reason}`
-//! and `message_errors_total{reason}`; these tables are their documentation.
+//! The labels are those of `connections_closed_total{reason}`, `connections_rejected_total{reason}`,
+//! `accept_errors_total{code}`, `accept_pauses_total{cause}` and `message_errors_total{reason}`;
+//! these tables are their documentation.
 
 /// Makes an enum whose variants have a label and a sentence, and know their number.
 macro_rules! reasons {
@@ -14,7 +15,7 @@ macro_rules! reasons {
             /// Every label, in the order of the variants' numbers.
             pub(super) const LABELS: &[&str] = &[$($label,)*];
 
-            /// The value of the label `reason`.
+            /// The value of the label.
             pub(super) fn label(self) -> &'static str {
                 Self::LABELS[self as usize]
             }
@@ -41,6 +42,26 @@ reasons! {
     /// Why a connection was refused.
     Rejection {
         MaxConnections "max_connections" "As many were open as `max_connections` allows.",
+    }
+}
+
+reasons! {
+    /// Why an accept failed.
+    AcceptError {
+        Emfile "emfile" "The process has no descriptors left.",
+        Enfile "enfile" "The system has none left.",
+        Enobufs "enobufs" "The kernel has no buffers left.",
+        Enomem "enomem" "The kernel has no memory left.",
+        Econnaborted "econnaborted" "The client was gone before it was accepted.",
+        Other "other" "Anything else.",
+    }
+}
+
+reasons! {
+    /// Why accepting paused.
+    PauseCause {
+        Fd "fd" "There were no descriptors left.",
+        Pressure "pressure" "The kernel had no memory, or an error that is not one client's.",
     }
 }
 

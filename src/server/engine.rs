@@ -14,7 +14,7 @@ use super::pool::Crew;
 use super::run_queue::RunQueue;
 use super::schedule::{Cell, Floor, Schedule, Signal, Token};
 use super::table::Table;
-use crate::metrics::{Block, Counter};
+use crate::metrics::{Block, Counter, Stopwatch};
 use crate::protocol::Splitter;
 use crate::service::Service;
 use crossbeam_utils::CachePadded;
@@ -47,8 +47,17 @@ pub(super) struct Gate {
     pub(super) accepted: Box<[Counter]>,
     /// By `Rejection`.
     pub(super) rejected: Box<[Counter]>,
+    /// By `AcceptError`.
+    pub(super) accept_errors: Box<[Counter]>,
+    /// By `PauseCause`.
+    pub(super) pauses: Box<[Counter]>,
+    pub(super) paused: Stopwatch,
+    /// Nanoseconds with every worker busy and work in the queue, as the tick sees it.
+    pub(super) saturated: Counter,
     /// Sockets of closed connections that linger now.
     pub(super) lingering: AtomicU64,
+    /// The most busy time ever reported, in nanoseconds.
+    pub(super) busy_reported: AtomicU64,
     /// The loop runs and accepts.
     pub(super) open: AtomicBool,
 }
@@ -99,7 +108,9 @@ impl Engine {
         if !connection.fresh {
             self.poller.deregister(&*connection);
         }
-        self.log_closed(&connection, reason);
+        let open_for = self.clock.now().saturating_sub(connection.opened);
+        block.connection_duration.observe(open_for);
+        self.log_closed(&connection, reason, Duration::from_nanos(open_for));
         let closed = if wants_linger(&connection, reason) {
             let lingering = Lingering::new(connection.into_socket(), Some(reason));
             self.inbox.linger(lingering).and_then(|cut| cut.reason)
@@ -115,8 +126,7 @@ impl Engine {
         }
     }
 
-    fn log_closed(&self, connection: &Connection, reason: Reason) {
-        let open_for = Duration::from_nanos(self.clock.now().saturating_sub(connection.opened));
+    fn log_closed(&self, connection: &Connection, reason: Reason, open_for: Duration) {
         log::log!(
             self.options.connection_log,
             id = connection.id, peer:% = connection.peer, reason = reason.label(),
@@ -153,12 +163,18 @@ fn wants_linger(connection: &Connection, reason: Reason) -> bool {
 }
 
 impl Floor for Engine {
-    fn pop(&self) -> Option<Token> {
+    type Stamp = Moment;
+
+    fn stamp(&self) -> Moment {
+        self.clock.now()
+    }
+
+    fn pop(&self) -> Option<(Token, Moment)> {
         self.queue.pop()
     }
 
-    fn push(&self, token: Token) {
-        self.queue.push(token);
+    fn push(&self, token: Token, now: Moment) {
+        self.queue.push(token, now);
     }
 
     fn has_work(&self) -> bool {
@@ -169,8 +185,8 @@ impl Floor for Engine {
         &self.table.slot(slot).cell
     }
 
-    fn poll(&self, block: bool, signals: &mut Vec<Signal>) {
-        self.poller.poll(block, signals);
+    fn look(&self, signals: &mut Vec<Signal>) {
+        self.poller.poll(false, signals);
     }
 
     fn wake(&self) {

@@ -1,14 +1,15 @@
 //! A server as other threads see it: stop, resize, observe.
 
 use super::address::Address;
-use super::close::{MessageError, Reason, Rejection};
+use super::close::{AcceptError, MessageError, PauseCause, Reason, Rejection};
 use super::engine::Engine;
 use super::listener::Listener;
 use super::options::MAX_WORKERS;
-use crate::metrics::{Block, Counter, ListenerStats, Snapshot};
+use crate::metrics::{Block, Counter, ListenerStats, Snapshot, listen_backlog};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// Stops, resizes and observes a running [`Server`](super::Server). Cheap to clone; none of its
 /// calls blocks.
@@ -79,10 +80,19 @@ impl Handle {
         let engine = &*self.engine;
         let census = engine.table.census();
         let alive = engine.crew.alive();
+        let now = engine.clock.now();
+        let nanos = |nanos: u64| nanos as f64 / 1e9;
         let mut stats = Snapshot {
+            ready: self.is_ready(),
             workers: alive,
             workers_limit: engine.crew.wanted(),
             workers_busy: alive.saturating_sub(engine.schedule.idle()),
+            saturated_seconds: nanos(engine.gate.saturated.get()),
+            resizes: vec![
+                ("grow", engine.crew.grown.load(Ordering::Relaxed)),
+                ("shrink", engine.crew.shrunk.load(Ordering::Relaxed)),
+            ],
+            queue_limit: engine.options.max_connections,
             parked: census.parked,
             queued: census.queued,
             active: census.active,
@@ -92,11 +102,27 @@ impl Handle {
             rejected: labelled(Rejection::LABELS),
             closed: labelled(Reason::LABELS),
             message_errors: labelled(MessageError::LABELS),
+            accept_errors: labelled(AcceptError::LABELS),
+            accept_pauses: labelled(PauseCause::LABELS),
+            accept_paused_seconds: nanos(engine.gate.paused.read(now)),
             ..Snapshot::default()
         };
         add(&mut stats.rejected, &engine.gate.rejected);
+        add(&mut stats.accept_errors, &engine.gate.accept_errors);
+        add(&mut stats.accept_pauses, &engine.gate.pauses);
         add_block(&mut stats, &engine.gate.block);
-        engine.crew.sum(|block| add_block(&mut stats, block));
+        let mut busy = 0;
+        engine.crew.sum(|block| {
+            add_block(&mut stats, block);
+            busy += block.busy.read(now);
+            let since = block.turn_since.load(Ordering::Relaxed);
+            let turn = (since != 0).then(|| Duration::from_nanos(now.saturating_sub(since)));
+            stats.worker_turns_now.push(turn);
+        });
+        // A worker that stops may have read the clock a little before we did: what was once
+        // reported is never taken back, for a counter that falls reads as a restart.
+        let busy = busy.max(engine.gate.busy_reported.fetch_max(busy, Ordering::Relaxed));
+        stats.worker_busy_seconds = nanos(busy);
         stats
     }
 
@@ -107,7 +133,15 @@ impl Handle {
             accepted: counter.get(),
             backlog: None,
         };
-        counters.map(stats).collect()
+        let mut listeners: Vec<_> = counters.map(stats).collect();
+        if !self.engine.stopping() {
+            for (listener, bound) in listeners.iter_mut().zip(&*self.bound) {
+                if let Address::Tcp(address) = bound {
+                    listener.backlog = listen_backlog(*address, self.engine.options.backlog);
+                }
+            }
+        }
+        listeners
     }
 }
 
@@ -129,6 +163,13 @@ fn add(sums: &mut [(&'static str, u64)], counters: &[Counter]) {
 
 fn add_block(stats: &mut Snapshot, block: &Block) {
     stats.messages += block.messages.get();
+    stats.worker_turns += block.turns.get();
+    stats.worker_restarts += block.restarts.get();
+    stats.parks += block.parks.get();
+    block.queue_wait.add_to(&mut stats.queue_wait);
+    block.handler_time.add_to(&mut stats.handler_time);
+    block.write_time.add_to(&mut stats.write_time);
+    block.connection_duration.add_to(&mut stats.connection_duration);
     stats.received_bytes += block.received_bytes.get();
     stats.sent_bytes += block.sent_bytes.get();
     stats.handler_panics += block.handler_panics.get();

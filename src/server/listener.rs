@@ -39,7 +39,8 @@ pub(super) enum Accepted {
     Nobody,
     /// This client is gone or unreachable; the next may not be.
     Lost(Errno),
-    /// The machine has no descriptors or no memory: trying again at once is no use.
+    /// The machine has no descriptors or no memory, or something is wrong that we do not know:
+    /// trying again at once is no use.
     Exhausted(Errno),
 }
 
@@ -96,10 +97,8 @@ impl Listener {
             }
             Err(Errno::AGAIN) => Accepted::Nobody,
             Err(Errno::INTR) => self.accept(),
-            Err(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM)) => {
-                Accepted::Exhausted(errno)
-            }
-            Err(errno) => Accepted::Lost(errno),
+            Err(errno) if is_of_one_client(errno) => Accepted::Lost(errno),
+            Err(errno) => Accepted::Exhausted(errno),
         }
     }
 }
@@ -149,6 +148,26 @@ fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
     let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
     is_socket && UnixStream::connect(path).err().is_some_and(refused)
+}
+
+/// Whether an accept failed because of the client it would have returned: accept(2) names these,
+/// network errors that were pending on the new socket and a firewall's veto.
+fn is_of_one_client(errno: Errno) -> bool {
+    const LOST: [Errno; 12] = [
+        Errno::CONNABORTED,
+        Errno::CONNRESET,
+        Errno::HOSTDOWN,
+        Errno::HOSTUNREACH,
+        Errno::NETDOWN,
+        Errno::NETUNREACH,
+        Errno::NONET,
+        Errno::NOPROTOOPT,
+        Errno::OPNOTSUPP,
+        Errno::PERM,
+        Errno::PROTO,
+        Errno::TIMEDOUT,
+    ];
+    LOST.contains(&errno)
 }
 
 fn peer(address: Option<SocketAddrAny>) -> Peer {

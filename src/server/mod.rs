@@ -39,11 +39,11 @@ mod table;
 mod turn;
 mod worker;
 
-use crate::metrics::Counter;
+use crate::metrics::{Counter, Stopwatch, counters};
 use crate::protocol::Framing;
 use crate::service::{Refusal, Reply, Service};
 use accept_loop::AcceptLoop;
-use close::Rejection;
+use close::{AcceptError, PauseCause, Rejection};
 use engine::{Engine, Gate};
 use std::io;
 use std::sync::Arc;
@@ -154,9 +154,14 @@ impl Builder {
         }
         let gate = Gate {
             block: Engine::new_block(),
-            accepted: self.listeners.iter().map(|_| Counter::default()).collect(),
-            rejected: Rejection::LABELS.iter().map(|_| Counter::default()).collect(),
+            accepted: counters(self.listeners.len()),
+            rejected: counters(Rejection::LABELS.len()),
+            accept_errors: counters(AcceptError::LABELS.len()),
+            pauses: counters(PauseCause::LABELS.len()),
+            paused: Stopwatch::default(),
+            saturated: Counter::default(),
             lingering: AtomicU64::new(0),
+            busy_reported: AtomicU64::new(0),
             open: AtomicBool::new(false),
         };
         let engine = Engine::new(self.options, Box::new(service), gate)?;

@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use crossbeam_utils::CachePadded;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -23,6 +23,9 @@ use std::time::Instant;
 pub(super) struct Crew {
     wanted: AtomicUsize,
     alive: AtomicUsize,
+    /// Completed changes of the number of workers.
+    pub(super) grown: AtomicU64,
+    pub(super) shrunk: AtomicU64,
     places: Mutex<Places>,
 }
 
@@ -37,6 +40,8 @@ impl Crew {
         Self {
             wanted: AtomicUsize::new(wanted),
             alive: AtomicUsize::new(0),
+            grown: AtomicU64::new(0),
+            shrunk: AtomicU64::new(0),
             places: Mutex::default(),
         }
     }
@@ -60,9 +65,15 @@ impl Crew {
 
     /// Whether the worker that asks is one too many; then it is no longer counted.
     pub(super) fn retires(&self) -> bool {
+        if self.alive.load(Ordering::Relaxed) <= self.wanted.load(Ordering::Relaxed) {
+            return false;
+        }
         let fewer = |alive| (alive > self.wanted()).then(|| alive - 1);
-        self.alive.load(Ordering::Relaxed) > self.wanted.load(Ordering::Relaxed)
-            && self.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer).is_ok()
+        let retired = self.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer);
+        if retired.is_ok_and(|alive| alive - 1 == self.wanted()) {
+            self.shrunk.fetch_add(1, Ordering::Relaxed);
+        }
+        retired.is_ok()
     }
 
     /// Takes the stop signal back if nobody has to leave any more.
@@ -124,6 +135,10 @@ impl Pool {
     /// The system refused a thread. Those started before it work.
     pub(super) fn grow(&self, engine: &Arc<Engine>) -> io::Result<()> {
         let crew = &engine.crew;
+        if crew.alive() >= crew.wanted() {
+            return Ok(());
+        }
+        let is_first = crew.alive() == 0;
         let more = |alive| (alive < crew.wanted()).then(|| alive + 1);
         while crew.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {
             let (place, block) = crew.enter();
@@ -140,6 +155,9 @@ impl Pool {
                 crew.leave(place);
                 return Err(error);
             }
+        }
+        if !is_first {
+            crew.grown.fetch_add(1, Ordering::Relaxed);
         }
         Ok(())
     }

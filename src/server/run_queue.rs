@@ -1,8 +1,10 @@
-//! The run queue: connections that have work, in the order in which they got it.
+//! The run queue: connections that have work, in the order in which they got it, with
+//! the time at which they did.
 //!
 //! Filled by the accept loop (new connections), by whoever polls (ready ones) and by workers
 //! (unfinished ones); emptied by workers. The only place that knows crossbeam's channel.
 
+use super::clock::Moment;
 use super::schedule::Token;
 use crossbeam_channel::{Receiver, Sender, bounded};
 
@@ -10,8 +12,8 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 /// room for every slot of the table it is never full.
 #[derive(Debug)]
 pub(super) struct RunQueue {
-    tail: Sender<Token>,
-    head: Receiver<Token>,
+    tail: Sender<(Token, Moment)>,
+    head: Receiver<(Token, Moment)>,
 }
 
 impl RunQueue {
@@ -25,12 +27,13 @@ impl RunQueue {
     /// # Panics
     ///
     /// If the queue is full: some connection would be in it twice.
-    pub(super) fn push(&self, token: Token) {
-        let pushed = self.tail.try_send(token);
+    pub(super) fn push(&self, token: Token, now: Moment) {
+        let pushed = self.tail.try_send((token, now));
         assert!(pushed.is_ok(), "the run queue has a place for every slot, yet it is full");
     }
 
-    pub(super) fn pop(&self) -> Option<Token> {
+    /// The token at the head, and when it was pushed.
+    pub(super) fn pop(&self) -> Option<(Token, Moment)> {
         self.head.try_recv().ok()
     }
 

@@ -261,16 +261,23 @@ pub(super) enum Signal {
     Stop,
 }
 
-/// A connection that is now in `Serving` and the caller's, with the events that brought it.
-pub(super) type Job = (Token, Events);
+/// A connection that is now in `Serving` and the caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Job<S> {
+    pub(super) token: Token,
+    /// What brought it.
+    pub(super) events: Events,
+    /// When it was queued; nothing if it went past the queue.
+    pub(super) queued: Option<S>,
+}
 
 /// What a worker got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Next {
+pub(super) enum Next<S> {
     /// A job from the queue.
-    Popped(Job),
+    Popped(Job<S>),
     /// After a wait: the first job it brought, if any. The others are in the queue.
-    Polled(Option<Job>),
+    Polled(Option<Job<S>>),
 }
 
 /// What the schedule works on.
@@ -279,17 +286,22 @@ pub(super) trait Floor {
     /// model that shows what happens without.
     const SECOND_LOOK: bool = true;
 
-    /// The next token of the run queue.
-    fn pop(&self) -> Option<Token>;
+    /// A moment, which a token carries through the queue.
+    type Stamp: Copy;
+
+    /// Now.
+    fn stamp(&self) -> Self::Stamp;
+    /// The next token of the run queue, and when it was pushed.
+    fn pop(&self) -> Option<(Token, Self::Stamp)>;
     /// Puts a token at the queue's tail; never blocks.
-    fn push(&self, token: Token);
+    fn push(&self, token: Token, stamp: Self::Stamp);
     /// Whether the queue holds anything.
     fn has_work(&self) -> bool;
     /// The state of a slot.
     fn cell(&self, slot: u32) -> &Cell;
-    /// Waits in the poller, or only looks; fills `signals`.
-    fn poll(&self, block: bool, signals: &mut Vec<Signal>);
-    /// Makes one `poll` return [`Signal::Wake`].
+    /// Fills `signals` with what the poller has now; does not wait.
+    fn look(&self, signals: &mut Vec<Signal>);
+    /// Makes one wait in the poller return [`Signal::Wake`].
     fn wake(&self);
     /// The last idle worker has found work: nobody polls now but who is asked to here.
     fn saturated(&self);
@@ -308,46 +320,52 @@ impl Schedule {
         Self { idle: AtomicUsize::new(0), waking: AtomicBool::new(false) }
     }
 
-    /// The next connection for a worker; blocks until there is one or a signal came.
-    pub(super) fn next(&self, floor: &impl Floor, signals: &mut Vec<Signal>) -> Next {
-        if let Some(token) = floor.pop() {
-            return Next::Popped(self.taken(floor, token));
+    /// The next connection for a worker. If there is none, `wait` fills `signals` from the
+    /// poller, and blocks until it can.
+    pub(super) fn next<F: Floor>(
+        &self,
+        floor: &F,
+        signals: &mut Vec<Signal>,
+        wait: impl FnOnce(&mut Vec<Signal>),
+    ) -> Next<F::Stamp> {
+        if let Some(popped) = floor.pop() {
+            return Next::Popped(self.taken(floor, popped));
         }
         self.idle.fetch_add(1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        let found = if second_look(floor) { floor.pop() } else { None };
+        let found = if F::SECOND_LOOK { floor.pop() } else { None };
         if found.is_none() {
-            floor.poll(true, signals);
+            wait(signals);
         }
         if self.idle.fetch_sub(1, Ordering::SeqCst) == 1 {
             floor.saturated();
         }
         match found {
-            Some(token) => Next::Popped(self.taken(floor, token)),
+            Some(popped) => Next::Popped(self.taken(floor, popped)),
             None => Next::Polled(self.hand_out(floor, signals, true)),
         }
     }
 
-    fn taken(&self, floor: &impl Floor, token: Token) -> Job {
+    fn taken<F: Floor>(&self, floor: &F, (token, stamp): (Token, F::Stamp)) -> Job<F::Stamp> {
         // The chain: whoever takes work and sees more wakes the next.
         if floor.has_work() {
             self.announce(floor);
         }
-        (token, floor.cell(token.slot).take())
+        Job { token, events: floor.cell(token.slot).take(), queued: Some(stamp) }
     }
 
     /// Moves what is ready into the run queue without waiting: for the accept loop while all
     /// workers are busy, and for a worker that has found the queue full for a while. Says
     /// whether there was anything.
     pub(super) fn sweep(&self, floor: &impl Floor, signals: &mut Vec<Signal>) -> bool {
-        floor.poll(false, signals);
+        floor.look(signals);
         self.hand_out(floor, signals, false);
         !signals.is_empty()
     }
 
     /// Puts a connection in `Queued` into the queue and wakes a worker for it.
     pub(super) fn submit(&self, floor: &impl Floor, token: Token) {
-        floor.push(token);
+        floor.push(token, floor.stamp());
         self.announce(floor);
     }
 
@@ -363,17 +381,24 @@ impl Schedule {
 
     /// Passes every signal on before anything else happens; keeps the first ready connection
     /// for the caller if it wants one.
-    fn hand_out(&self, floor: &impl Floor, signals: &[Signal], keep: bool) -> Option<Job> {
+    fn hand_out<F: Floor>(
+        &self,
+        floor: &F,
+        signals: &[Signal],
+        keep: bool,
+    ) -> Option<Job<F::Stamp>> {
         let mut kept = None;
+        // One reading of the clock for the whole batch.
+        let mut stamp = None;
         let mut look = false;
         for signal in signals {
             match *signal {
                 Signal::Ready(token, events) => {
                     let serve = keep && kept.is_none();
                     match floor.cell(token.slot).fire(token.generation, events, serve) {
-                        Fired::Mine(events) => kept = Some((token, events)),
+                        Fired::Mine(events) => kept = Some(Job { token, events, queued: None }),
                         Fired::Queued => {
-                            floor.push(token);
+                            floor.push(token, *stamp.get_or_insert_with(|| floor.stamp()));
                             look = true;
                         }
                         Fired::Noted | Fired::Stale => {}
@@ -409,8 +434,4 @@ impl Schedule {
     pub(super) fn idle(&self) -> usize {
         self.idle.load(Ordering::SeqCst)
     }
-}
-
-fn second_look<F: Floor>(_: &F) -> bool {
-    F::SECOND_LOOK
 }

@@ -111,8 +111,9 @@ impl<'a> Turn<'a> {
             return self.greet(token);
         }
         if self.connection.owes_output() {
-            let (written, count) = self.connection.write_rest(*self.now);
-            self.after_write(written, count)?;
+            let before = *self.now;
+            let (written, count) = self.connection.write_rest(before);
+            self.after_write(before, written, count)?;
         }
         match self.connection.ending {
             Some(reason) => ControlFlow::Break(Outcome::Close(reason)),
@@ -164,10 +165,11 @@ impl<'a> Turn<'a> {
             self.connection.message_since = NEVER;
             let before = *self.now;
             let step = self.call(ending, |service, ctx, reply| service.call(ctx, body, reply));
+            *self.now = self.engine.clock.now();
+            self.block.handler_time.observe(*self.now - before);
             input.consume(consumed);
             self.block.messages.add(1);
             step?;
-            *self.now = self.engine.clock.now();
             self.budget.messages = self.budget.messages.saturating_sub(1);
             if *self.now - before > nanos(SLOW_CALL) || self.output.len() >= GATHERED {
                 self.flush()?;
@@ -197,6 +199,8 @@ impl<'a> Turn<'a> {
         let limit = limit.min(usize::try_from(self.connection.quota).unwrap_or(usize::MAX));
         match self.connection.read(&mut room[..limit]) {
             Read::Bytes(count) => {
+                // The handler's time is not to hold the read's.
+                *self.now = self.engine.clock.now();
                 input.filled(count);
                 self.block.received_bytes.add(count as u64);
                 if self.stopping {
@@ -294,14 +298,17 @@ impl<'a> Turn<'a> {
         if self.output.is_empty() {
             return ControlFlow::Continue(());
         }
-        let (written, count) = self.connection.write(self.output, *self.now);
+        let before = *self.now;
+        let (written, count) = self.connection.write(self.output, before);
         self.output.clear();
         // One reply of a megabyte does not cost a worker a megabyte for ever.
         self.output.shrink_to(2 * GATHERED);
-        self.after_write(written, count)
+        self.after_write(before, written, count)
     }
 
-    fn after_write(&mut self, written: Written, count: usize) -> Step {
+    fn after_write(&mut self, before: Moment, written: Written, count: usize) -> Step {
+        *self.now = self.engine.clock.now();
+        self.block.write_time.observe(*self.now - before);
         self.block.sent_bytes.add(count as u64);
         match written {
             Written::All => ControlFlow::Continue(()),

@@ -10,6 +10,7 @@ use super::engine::Engine;
 use super::schedule::{Events, Job, Next, Signal};
 use super::turn::{Budget, Outcome, Scratch, Turn};
 use crate::metrics::Block;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A worker that always finds the queue full looks into the poller after so many turns ...
@@ -25,6 +26,8 @@ pub(super) struct Worker<'a> {
     signals: Vec<Signal>,
     /// The slot of the connection it serves, for whoever cleans up if a turn panics.
     holding: Option<u32>,
+    /// The last reading of the clock: the end of the last turn, or of the last wait.
+    now: Moment,
     turns_since_poll: u32,
     polled_at: Moment,
 }
@@ -37,6 +40,7 @@ impl<'a> Worker<'a> {
             scratch: Scratch::default(),
             signals: Vec::with_capacity(16),
             holding: None,
+            now: 0,
             turns_since_poll: 0,
             polled_at: 0,
         }
@@ -44,26 +48,36 @@ impl<'a> Worker<'a> {
 
     /// Works until the pool has too many workers or is over.
     pub(super) fn run(&mut self) {
-        let engine = self.engine;
+        let (engine, block) = (self.engine, self.block);
+        self.now = engine.clock.now();
+        block.busy.start(self.now);
         while !engine.crew.retires() {
-            match engine.schedule.next(engine, &mut self.signals) {
+            let now = &mut self.now;
+            let next = engine.schedule.next(engine, &mut self.signals, |signals| {
+                block.busy.stop(engine.clock.now());
+                engine.poller.poll(true, signals);
+                *now = engine.clock.now();
+                block.busy.start(*now);
+            });
+            match next {
                 Next::Popped(job) => {
+                    self.serve(job);
                     self.turns_since_poll += 1;
-                    let now = self.serve(job);
                     if self.turns_since_poll >= SWEEP_TURNS
-                        || now.saturating_sub(self.polled_at) >= nanos(SWEEP_TIME)
+                        || self.now.saturating_sub(self.polled_at) >= nanos(SWEEP_TIME)
                     {
                         engine.schedule.sweep(engine, &mut self.signals);
-                        self.polled(now);
+                        self.polled();
                     }
                 }
                 Next::Polled(Some(job)) => {
-                    let now = self.serve(job);
-                    self.polled(now);
+                    self.polled();
+                    self.serve(job);
                 }
                 Next::Polled(None) => self.calm(),
             }
         }
+        block.busy.stop(engine.clock.now());
         // It may have consumed a wake that was meant for work in the queue.
         engine.schedule.announce(engine);
     }
@@ -72,14 +86,17 @@ impl<'a> Worker<'a> {
     /// on with new buffers.
     pub(super) fn recover(&mut self) {
         self.scratch = Scratch::default();
+        self.block.restarts.add(1);
+        self.block.busy.stop(self.engine.clock.now());
+        self.block.turn_since.store(0, Ordering::Relaxed);
         if let Some(slot) = self.holding.take() {
             self.engine.close(slot, Reason::Handler, self.block);
         }
     }
 
-    fn polled(&mut self, now: Moment) {
+    fn polled(&mut self) {
         self.turns_since_poll = 0;
-        self.polled_at = now;
+        self.polled_at = self.now;
     }
 
     /// The poller had nothing to serve. If it is the stop signal that keeps it from blocking, and
@@ -90,12 +107,13 @@ impl<'a> Worker<'a> {
         }
     }
 
-    /// Serves a connection until it is handed on. Returns the time at which it was.
-    fn serve(&mut self, (token, mut events): Job) -> Moment {
+    /// Serves a connection until it is handed on.
+    fn serve(&mut self, job: Job<Moment>) {
+        let Job { token, mut events, queued } = job;
         let engine = self.engine;
         let slot = engine.table.slot(token.slot);
-        let mut now = engine.clock.now();
-        let mut budget = Budget::new(now);
+        self.begin_turn(queued);
+        let mut budget = Budget::new(self.now);
         self.holding = Some(token.slot);
         loop {
             let stopping = engine.stopping();
@@ -112,10 +130,10 @@ impl<'a> Worker<'a> {
                     served,
                     &mut self.scratch,
                     &mut budget,
-                    &mut now,
+                    &mut self.now,
                     stopping,
                 );
-                self.settle(outcome, connection, now)
+                self.settle(outcome, connection, self.now)
             };
             match outcome {
                 Outcome::Park(wants) => {
@@ -123,6 +141,7 @@ impl<'a> Worker<'a> {
                     match slot.cell.park(wants) {
                         Err(more) => events = more,
                         Ok(()) => {
+                            self.block.parks.add(1);
                             if deadline < slot.armed() {
                                 slot.set_armed(deadline);
                                 engine.inbox.arm(token.slot, deadline);
@@ -143,7 +162,15 @@ impl<'a> Worker<'a> {
             }
         }
         self.holding = None;
-        now
+        self.block.turn_since.store(0, Ordering::Relaxed);
+    }
+
+    fn begin_turn(&self, queued: Option<Moment>) {
+        // Past the queue is a turn without a wait.
+        let wait = queued.map_or(0, |queued| self.now.saturating_sub(queued));
+        self.block.queue_wait.observe(wait);
+        self.block.turns.add(1);
+        self.block.turn_since.store(self.now.max(1), Ordering::Relaxed);
     }
 
     /// Finds the deadline of a connection that is about to be parked; one that has passed closes

@@ -165,7 +165,7 @@ impl<R: Rules> World<R> {
     fn work_until_stopped(&self, messages_a_turn: usize) {
         let mut signals = Vec::new();
         loop {
-            match self.schedule.next(self, &mut signals) {
+            match self.next(&mut signals) {
                 Next::Popped(job) | Next::Polled(Some(job)) => self.serve(job, messages_a_turn),
                 Next::Polled(None) if signals.contains(&Signal::Stop) => return,
                 Next::Polled(None) => {}
@@ -176,14 +176,14 @@ impl<R: Rules> World<R> {
     /// A worker that is told to leave while it waits.
     pub fn look_once_and_retire(&self) {
         let mut signals = Vec::new();
-        match self.schedule.next(self, &mut signals) {
+        match self.next(&mut signals) {
             Next::Popped(job) | Next::Polled(Some(job)) => self.serve(job, usize::MAX),
             Next::Polled(None) => {}
         }
         self.schedule.announce(self);
     }
 
-    fn serve(&self, (token, _): Job, messages: usize) {
+    fn serve(&self, Job { token, .. }: Job<()>, messages: usize) {
         let it = &self.clients[token.slot as usize];
         loop {
             let stopping = self.stopping.load(Ordering::SeqCst);
@@ -239,11 +239,15 @@ impl<R: Rules> World<R> {
 impl<R: Rules> Floor for World<R> {
     const SECOND_LOOK: bool = R::SECOND_LOOK;
 
-    fn pop(&self) -> Option<Token> {
-        self.queue.lock().unwrap().pop_front()
+    type Stamp = ();
+
+    fn stamp(&self) {}
+
+    fn pop(&self) -> Option<(Token, ())> {
+        self.queue.lock().unwrap().pop_front().map(|token| (token, ()))
     }
 
-    fn push(&self, token: Token) {
+    fn push(&self, token: Token, (): ()) {
         let mut queue = self.queue.lock().unwrap();
         assert!(!queue.contains(&token), "a connection is in the queue twice");
         queue.push_back(token);
@@ -257,6 +261,27 @@ impl<R: Rules> Floor for World<R> {
         &self.clients[slot as usize].cell
     }
 
+    fn look(&self, signals: &mut Vec<Signal>) {
+        self.poll(false, signals);
+    }
+
+    fn wake(&self) {
+        let mut ready = self.ready.lock().unwrap();
+        if !std::mem::replace(&mut ready.wake, true) {
+            self.something.notify_one();
+        }
+    }
+
+    fn saturated(&self) {}
+}
+
+impl<R: Rules> World<R> {
+    /// The next connection, as a worker asks for it.
+    fn next(&self, signals: &mut Vec<Signal>) -> Next<()> {
+        self.schedule.next(self, signals, |signals| self.poll(true, signals))
+    }
+
+    /// Waits in the poller, or only looks.
     fn poll(&self, block: bool, signals: &mut Vec<Signal>) {
         signals.clear();
         let mut ready = self.ready.lock().unwrap();
@@ -271,13 +296,4 @@ impl<R: Rules> Floor for World<R> {
             signals.push(Signal::Stop);
         }
     }
-
-    fn wake(&self) {
-        let mut ready = self.ready.lock().unwrap();
-        if !std::mem::replace(&mut ready.wake, true) {
-            self.something.notify_one();
-        }
-    }
-
-    fn saturated(&self) {}
 }
