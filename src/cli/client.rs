@@ -47,8 +47,8 @@ pub(super) struct ClientArgs {
     #[arg(long)]
     no_greeting: bool,
 
-    /// How long the greeting may take.
-    #[arg(long, hide = true, value_name = "DURATION", value_parser = duration, default_value = "5s")]
+    /// How long the greeting may take
+    #[arg(long, hide = true, value_parser = duration, default_value = "5s")]
     greeting_timeout: Duration,
 }
 

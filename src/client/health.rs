@@ -3,9 +3,9 @@
 use super::stream::Stream;
 use super::target::{ConnectError, Target};
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::str::FromStr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A probe's page is a line or two; more is not read.
 const LONGEST_ANSWER_BYTES: u64 = 1 << 16;
@@ -48,13 +48,16 @@ pub enum Error {
     },
 }
 
-/// Asks `url`; connecting to each of its addresses and the answer may take `patience` each.
+/// Asks `url`. All of it, but for the look-up of a host's name, may take `patience`.
 ///
 /// # Errors
 /// It cannot be reached, or does not answer in HTTP in time.
 pub fn ask(url: &Url, patience: Duration) -> Result<Answer, Error> {
-    let mut stream = url.target.connect(patience)?;
-    let answer = exchange(&mut stream, url, patience)
+    let start = Instant::now();
+    // Not quite nothing: the system refuses to try for no time at all.
+    let left = || patience.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+    let mut stream = url.target.connect(left)?;
+    let answer = exchange(&mut stream, url, left())
         .map_err(|error| Error::Silent { url: url.clone(), error })?;
     parse(&answer).ok_or_else(|| Error::NotHttp { url: url.clone() })
 }
@@ -66,7 +69,12 @@ fn exchange(stream: &mut Stream, url: &Url, patience: Duration) -> io::Result<Ve
     let Url { target, path } = url;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {target}\r\n\r\n").as_bytes())?;
     let mut answer = Vec::new();
-    stream.take(LONGEST_ANSWER_BYTES).read_to_end(&mut answer)?;
+    let mut reader = BufReader::new(stream.take(LONGEST_ANSWER_BYTES));
+    reader.read_until(b'\n', &mut answer)?;
+    // A server of another kind may keep the stream open after its first words.
+    if answer.starts_with(b"HTTP/") {
+        reader.read_to_end(&mut answer)?;
+    }
     Ok(answer)
 }
 

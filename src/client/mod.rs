@@ -3,6 +3,19 @@
 //!
 //! [`health`] is the other small client, for probes. Prints nothing, reads no environment; knows
 //! the wire and no command line.
+//!
+//! ```no_run
+//! use std::time::Duration;
+//! use welcomed::client::{Client, Options};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let mut client = Client::connect(&"localhost:9999".parse()?, Options::default())?;
+//! assert_eq!(client.greeting(Duration::from_secs(5))?, b"Welcome!");
+//! assert_eq!(client.ask(b"Michael")?, b"Hello, Michael!");
+//! client.finish();
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod health;
 mod stream;
@@ -30,7 +43,7 @@ pub const LONGEST_REPLY_BYTES: usize = 16 << 20;
 const LAST_WORDS: [&str; 3] = ["Busy, try again later.", "Message too long (", "Internal error."];
 
 /// How the client speaks, and how long it waits.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// As on the server. [`Auto`](Framing::Auto) speaks as [`Line`](Framing::Line) does, which a
     /// server with either of them understands.
@@ -86,7 +99,10 @@ pub enum Error {
         last_words: Vec<u8>,
     },
     /// It took too long.
-    #[error("{awaited} did not come within {}{}", humantime::format_duration(*.within), half(.so_far))]
+    #[error(
+        "{awaited} did not come within {}{}",
+        humantime::format_duration(*.within), half(.so_far)
+    )]
     TimedOut {
         /// What did not come.
         awaited: Awaited,
@@ -145,7 +161,7 @@ impl Client {
     /// # Errors
     /// None of them does; the error names each.
     pub fn connect(target: &Target, options: Options) -> Result<Self, ConnectError> {
-        let stream = target.connect(CONNECT_PATIENCE)?;
+        let stream = target.connect(|| CONNECT_PATIENCE)?;
         // A socket that takes no timeout would be a broken one, and its first use says so.
         stream.set_write_timeout(options.reply_timeout).ok();
         // In `raw` a reply is what one read returns, so that should be all that there is.

@@ -20,8 +20,9 @@ pub enum Target {
 }
 
 impl Target {
-    /// Connects to the first address that answers, each for at most `patience`.
-    pub(super) fn connect(&self, patience: Duration) -> Result<Stream, ConnectError> {
+    /// Connects to the first address that answers. `patience` is asked before each attempt for the
+    /// time that it may take.
+    pub(super) fn connect(&self, patience: impl Fn() -> Duration) -> Result<Stream, ConnectError> {
         let addresses = match self {
             Self::Address(Address::Unix(path)) => {
                 return UnixStream::connect(path)
@@ -33,7 +34,7 @@ impl Target {
         };
         let mut failures = Vec::new();
         for address in addresses {
-            match TcpStream::connect_timeout(&address, patience) {
+            match TcpStream::connect_timeout(&address, patience()) {
                 Ok(socket) => {
                     // A name is one small segment: waiting for more to send with it helps nobody.
                     // Without it the conversation is slower, not wrong.
