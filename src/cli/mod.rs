@@ -2,6 +2,8 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)] // a program speaks and ends
 
 mod check;
+mod client;
+mod health;
 mod logger;
 mod serve;
 mod settings;
@@ -49,6 +51,8 @@ struct Arguments {
 enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
+    Client(client::ClientArgs),
+    Health(health::HealthArgs),
 }
 
 /// Runs the program with the process's arguments.
@@ -68,6 +72,8 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
     let outcome = match Arguments::parse().command {
         Command::Serve(args) => serve::run(args, own),
         Command::Check(args) => check::run(args),
+        Command::Client(args) => client::run(args),
+        Command::Health(args) => health::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
