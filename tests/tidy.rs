@@ -32,7 +32,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["src/config"]),
     ("clap", &["src/cli"]),
     ("signal_hook", &["src/cli"]),
-    ("socket2", &["src/server"]),
+    ("socket2", &["src/server", "src/client"]),
     ("hdrhistogram", &["src/bench"]),
     ("indicatif", &["src/cli"]),
 ];

@@ -3,6 +3,7 @@
 
 mod check;
 mod client;
+mod fetch;
 mod health;
 mod logger;
 mod serve;
@@ -52,6 +53,7 @@ enum Command {
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Client(client::ClientArgs),
+    Fetch(fetch::FetchArgs),
     Health(health::HealthArgs),
 }
 
@@ -73,6 +75,7 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
         Command::Serve(args) => serve::run(args, own),
         Command::Check(args) => check::run(args),
         Command::Client(args) => client::run(args),
+        Command::Fetch(args) => fetch::run(args),
         Command::Health(args) => health::run(args),
     };
     match outcome {

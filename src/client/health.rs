@@ -116,7 +116,7 @@ impl FromStr for Url {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{Answer, Url, parse};
 
     #[test]
     fn a_url_has_a_port_and_may_have_a_path() {

@@ -98,7 +98,7 @@ impl FromStr for Target {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::Target;
 
     #[test]
     fn a_target_is_an_address_or_a_name_with_a_port() {

@@ -8,7 +8,7 @@ mod snapshot;
 mod table;
 
 pub(crate) use backlog::listen_backlog;
-pub(crate) use block::{Block, Counter, Stopwatch, counters};
+pub(crate) use block::{Block, Counter, FIRST_BUCKET_NANOS, Stopwatch, counters};
 pub use collector::collector;
 pub use process::process_collector;
 pub use snapshot::{Distribution, LIFETIMES, ListenerStats, SECONDS, Snapshot};

@@ -1,8 +1,9 @@
 //! Why connections end and messages fail: one table each, from reason to label and sentence.
 //!
-//! The labels are those of `connections_closed_total{reason}`, `connections_rejected_total{reason}`,
-//! `accept_errors_total{code}`, `accept_pauses_total{cause}` and `message_errors_total{reason}`;
-//! these tables are their documentation.
+//! The labels are those of `connections_closed_total{reason}`,
+//! `connections_rejected_total{reason}`, `accept_errors_total{code}`,
+//! `accept_pauses_total{cause}` and `message_errors_total{reason}`; these tables are their
+//! documentation.
 
 /// Makes an enum whose variants have a label and a sentence, and know their number.
 macro_rules! reasons {

@@ -136,9 +136,9 @@ fn spread(above: u64) -> Distribution {
     Distribution { bounds: &[0.5, 2.5], counts, sum: above as f64 }
 }
 
-#[test]
-fn every_number_is_exported_under_its_own_name() {
-    let snapshot = || Snapshot {
+/// Every number another one.
+fn distinct() -> Snapshot {
+    Snapshot {
         workers: 1,
         workers_limit: 2,
         workers_busy: 3,
@@ -175,47 +175,55 @@ fn every_number_is_exported_under_its_own_name() {
         write_time: spread(3),
         connection_duration: spread(4),
         worker_turns_now: Vec::new(),
-    };
+    }
+}
+
+/// The samples of [`distinct`], without the histograms.
+const DISTINCT: &[(&str, &str)] = &[
+    ("workers", "1"),
+    ("workers_limit", "2"),
+    ("workers_busy", "3"),
+    ("connections{state=\"parked\"}", "4"),
+    ("connections{state=\"queued\"}", "5"),
+    ("connections{state=\"active\"}", "6"),
+    ("connections{state=\"closing\"}", "7"),
+    ("connections_limit", "8"),
+    ("connections_accepted_total{listener=\"a\"}", "9"),
+    ("connections_rejected_total{reason=\"max_connections\"}", "10"),
+    ("connections_closed_total{reason=\"idle\"}", "11"),
+    ("connections_closed_total{reason=\"client\"}", "12"),
+    ("messages_total", "9007199254740991"),
+    ("message_errors_total{reason=\"panic\"}", "13"),
+    ("received_bytes_total", "9007199254740992"),
+    ("sent_bytes_total", "14"),
+    ("handler_panics_total", "15"),
+    ("ready", "1"),
+    ("worker_busy_seconds_total", "16.5"),
+    ("worker_turns_total", "17"),
+    ("worker_restarts_total", "18"),
+    ("pool_saturated_seconds_total", "19.25"),
+    ("listen_backlog{listener=\"a\"}", "20"),
+    ("listen_backlog_limit{listener=\"a\"}", "21"),
+    ("pool_resizes_total{direction=\"grow\"}", "22"),
+    ("pool_resizes_total{direction=\"shrink\"}", "23"),
+    ("queue_limit", "24"),
+    ("connection_parks_total", "25"),
+    ("accept_errors_total{code=\"emfile\"}", "26"),
+    ("accept_pauses_total{cause=\"fd\"}", "27"),
+    ("accept_paused_seconds_total", "28.125"),
+];
+
+#[test]
+fn every_number_is_exported_under_its_own_name() {
     let registry = Registry::new();
-    registry.register(collector("other_name", snapshot).unwrap()).unwrap();
+    registry.register(collector("other_name", distinct).unwrap()).unwrap();
     let text = exposition(&registry);
     let mut samples = samples(&text);
     samples.retain(|name, _| !name.starts_with("other_name_build_info{version=\""));
-    let expected = [
-        ("workers", "1"),
-        ("workers_limit", "2"),
-        ("workers_busy", "3"),
-        ("connections{state=\"parked\"}", "4"),
-        ("connections{state=\"queued\"}", "5"),
-        ("connections{state=\"active\"}", "6"),
-        ("connections{state=\"closing\"}", "7"),
-        ("connections_limit", "8"),
-        ("connections_accepted_total{listener=\"a\"}", "9"),
-        ("connections_rejected_total{reason=\"max_connections\"}", "10"),
-        ("connections_closed_total{reason=\"idle\"}", "11"),
-        ("connections_closed_total{reason=\"client\"}", "12"),
-        ("messages_total", "9007199254740991"),
-        ("message_errors_total{reason=\"panic\"}", "13"),
-        ("received_bytes_total", "9007199254740992"),
-        ("sent_bytes_total", "14"),
-        ("handler_panics_total", "15"),
-        ("ready", "1"),
-        ("worker_busy_seconds_total", "16.5"),
-        ("worker_turns_total", "17"),
-        ("worker_restarts_total", "18"),
-        ("pool_saturated_seconds_total", "19.25"),
-        ("listen_backlog{listener=\"a\"}", "20"),
-        ("listen_backlog_limit{listener=\"a\"}", "21"),
-        ("pool_resizes_total{direction=\"grow\"}", "22"),
-        ("pool_resizes_total{direction=\"shrink\"}", "23"),
-        ("queue_limit", "24"),
-        ("connection_parks_total", "25"),
-        ("accept_errors_total{code=\"emfile\"}", "26"),
-        ("accept_pauses_total{cause=\"fd\"}", "27"),
-        ("accept_paused_seconds_total", "28.125"),
-    ];
-    let mut expected: Vec<(String, String)> =
-        expected.map(|(name, value)| (format!("other_name_{name}"), value.to_owned())).to_vec();
+    let mut expected: Vec<(String, String)> = DISTINCT
+        .iter()
+        .map(|(name, value)| (format!("other_name_{name}"), (*value).to_owned()))
+        .collect();
     for (name, labels, above) in [
         ("queue_wait_seconds", "", 1),
         ("message_duration_seconds", "phase=\"handler\"", 2),
