@@ -31,6 +31,8 @@ impl Counter {
 pub(crate) struct Stopwatch(AtomicU64);
 
 const RUNNING: u64 = 1 << 63;
+/// The sign of what is left beside that bit.
+const NEGATIVE: u64 = 1 << 62;
 
 impl Stopwatch {
     /// Begins, at `now`. Only while it is stopped.
@@ -44,10 +46,15 @@ impl Stopwatch {
         self.0.store(self.read(now), Ordering::Relaxed);
     }
 
-    /// The time up to `now`, in the unit of the moments given.
+    /// The time up to `now`, in the unit of the moments given. A reader whose `now` is a little
+    /// before the start misses that little of the sum, down to 0.
     pub(crate) fn read(&self, now: u64) -> u64 {
         let word = self.0.load(Ordering::Relaxed);
-        if word & RUNNING == 0 { word } else { word.wrapping_add(now) & !RUNNING }
+        if word & RUNNING == 0 {
+            return word;
+        }
+        let sum = word.wrapping_add(now) & !RUNNING;
+        if sum & NEGATIVE == 0 { sum } else { 0 }
     }
 }
 
@@ -161,6 +168,7 @@ mod tests {
         assert_eq!(watch.read(100), 0);
         watch.start(100);
         assert_eq!((watch.read(100), watch.read(130)), (0, 30));
+        assert_eq!(watch.read(99), 0, "a reader with an older clock");
         watch.stop(150);
         assert_eq!(watch.read(999), 50);
         watch.start(1000);

@@ -37,7 +37,8 @@ impl Inbox {
             alarm: Alarm::new()?,
             mail: Mutex::default(),
             sleeps_until: AtomicU64::new(0),
-            ticking: AtomicBool::new(false),
+            // A worker that has never been idle says nothing when it takes its first job.
+            ticking: AtomicBool::new(true),
         })
     }
 

@@ -10,6 +10,7 @@ mod exposition;
 mod fetch;
 mod hello;
 mod limits;
+mod metrics;
 mod nginx;
 mod services;
 mod stop;
