@@ -32,7 +32,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("toml", &["src/config"]),
     ("clap", &["src/cli"]),
     ("signal_hook", &["src/cli"]),
-    ("socket2", &["src/server", "src/client"]),
+    ("socket2", &["src/server", "src/client", "src/fetch/dial.rs"]),
     ("hdrhistogram", &["src/bench"]),
     ("indicatif", &["src/cli"]),
 ];
@@ -140,7 +140,11 @@ fn imports_run_one_way() {
                         wrong.push(format!("{name}:{number}: {part} imports {other}"));
                     }
                 }
-                if code.trim_start().starts_with("use ") && code.contains("::*") {
+                // A module's tests are inside it and may see all of it.
+                let of_tests = code.trim() == "use super::*;";
+                let ours = ["use crate::", "use super::", "use self::"];
+                let ours = ours.iter().any(|start| code.trim_start().starts_with(start));
+                if ours && code.contains("::*") && !of_tests {
                     wrong.push(format!("{name}:{number}: a glob import"));
                 }
             }

@@ -1,121 +1,95 @@
-//! What a message costs: this server beside a thread per client, tokio, and the limit that a bare
-//! epoll loop sets, in one run.
+//! The comparison: `welcomed` and other servers under the same load, in one run.
 //!
-//! `cargo bench --bench compare` prints the table; `-- --markdown` the README's. Server and load
-//! are pinned to different cores. CPU is what the kernel accounts to the server's threads; it is
-//! far steadier than throughput on a noisy machine. Rounds are interleaved, each cell is a
-//! median, and ratios are taken within a round.
-#![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)] // a program of its own
-#![allow(unreachable_pub)] // no API
+//! `cargo bench --bench compare` starts each server as a process of its own on one core, loads it
+//! from another, and prints what a message cost it by the kernel's own accounting. The servers
+//! take turns in short windows and the order rotates, so that a noisy neighbour hits all of them;
+//! ratios are taken within a round, and the table has the median over the rounds.
+//!
+//! `plan` says what to measure, `process` starts a server, `measure` takes one sample, `table`
+//! prints them all. The rivals are in `rivals`; `welcomed` is the real binary.
+#![allow(clippy::print_stdout, clippy::print_stderr)] // a program that prints a table
 
+mod machine;
 mod measure;
+mod plan;
+mod process;
 mod rivals;
-mod server;
 mod table;
 
 use clap::Parser;
-use measure::{Case, Sample};
-use server::{Process, RIVALS};
-use std::collections::BTreeMap;
+use measure::Sample;
+use plan::{Arguments, Plan};
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
-
-/// Compares the CPU time per message, the latency and the memory of servers
-#[derive(Debug, Parser)]
-struct Arguments {
-    /// One short round, to see that it works; its figures mean little
-    #[arg(long)]
-    quick: bool,
-    /// Rounds; each cell is the median
-    #[arg(long, default_value_t = 5)]
-    rounds: usize,
-    /// Seconds of each measurement
-    #[arg(long, default_value_t = 2.0)]
-    seconds: f64,
-    /// Servers to compare, of: welcomed, raw-epoll, tokio-1, tokio-2, threads
-    #[arg(long, value_delimiter = ',', default_values_t = RIVALS.map(|(name, _)| name.to_owned()))]
-    only: Vec<String>,
-    /// Cases, as connections x messages in flight
-    #[arg(long, value_delimiter = ',', default_values_t = Case::ALL)]
-    cases: Vec<Case>,
-    /// Leave the memory of idle connections out
-    #[arg(long)]
-    no_memory: bool,
-    /// Print the table as Markdown
-    #[arg(long)]
-    markdown: bool,
-    /// What cargo says to a bench
-    #[arg(long, hide = true)]
-    bench: bool,
-    /// Be this rival
-    #[arg(long, hide = true)]
-    rival: Option<String>,
-}
-
-/// Every sample by case and server, in the order of the rounds.
-pub type Samples = BTreeMap<(Case, String), Vec<Sample>>;
 
 fn main() -> ExitCode {
-    let mut arguments = Arguments::parse();
-    if let Some(name) = &arguments.rival {
-        return match rivals::run(name) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("{name}: {error}");
-                ExitCode::FAILURE
-            }
-        };
-    }
-    if arguments.quick {
-        (arguments.rounds, arguments.seconds) = (1, 0.3);
-    }
-    match compare(&arguments) {
+    let arguments = Arguments::parse();
+    let outcome = match arguments.rival {
+        Some(rival) => rivals::run(rival).map_err(|error| error.to_string()),
+        None => compare(arguments),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("compare: {error}");
+        Err(message) => {
+            eprintln!("compare: {message}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn compare(arguments: &Arguments) -> Result<(), Box<dyn std::error::Error>> {
-    server::raise_open_files()?;
-    let window = Duration::from_secs_f64(arguments.seconds);
-    let mut samples = Samples::new();
-    let names = &arguments.only;
-    let steps = arguments.rounds * arguments.cases.len() * names.len();
-    let mut step = 0;
-    for round in 0..arguments.rounds {
-        for case in &arguments.cases {
-            for place in 0..names.len() {
-                // Each round begins with another server.
-                let name = &names[(place + round) % names.len()];
-                step += 1;
-                progress(&format!("{step}/{steps}: {name}, {case}"));
-                let server = Process::start(name)?;
-                let sample = measure::sample(&server, *case, window)
-                    .map_err(|error| format!("{name}, {case}: {error}"))?;
-                samples.entry((*case, name.clone())).or_default().push(sample);
-            }
+fn compare(arguments: Arguments) -> Result<(), String> {
+    let markdown = arguments.markdown;
+    let plan = Plan::new(arguments);
+    let cores = machine::Cores::choose()?;
+    machine::raise_open_files().map_err(|error| format!("open files: {error}"))?;
+    let mut results = table::Results::default();
+    let mut progress = Progress::new(plan.steps());
+    for (round, case, server) in plan.turns() {
+        progress.step(&format!("round {}, {case}: {server}", round + 1));
+        match measure::sample(server, case, plan.window, cores) {
+            Ok(sample) => results.samples.push(Sample { round, ..sample }),
+            Err(reason) => results.fail(server, &format!("{case}: {reason}")),
         }
     }
-    let mut memory = BTreeMap::new();
-    for name in names.iter().filter(|_| !arguments.no_memory) {
-        progress(&format!("memory: {name}"));
-        memory.insert(name.clone(), measure::bytes_per_idle_connection(&Process::start(name)?)?);
+    for &server in &plan.servers {
+        progress.step(&format!("memory: {server}"));
+        match measure::memory(server, cores) {
+            Ok(bytes) => results.memory.push((server, bytes)),
+            Err(reason) => results.fail(server, &format!("memory: {reason}")),
+        }
     }
-    progress("");
-    let text = table::render(arguments.markdown, names, &arguments.cases, &samples, &memory);
-    io::stdout().write_all(text.as_bytes())?;
+    progress.end();
+    print!("{}", if markdown { results.markdown(&plan) } else { results.text(&plan) });
     Ok(())
 }
 
-/// What is being done: on a terminal in one line, else a line each.
-fn progress(what: &str) {
-    if io::stderr().is_terminal() {
-        eprint!("\r\x1b[K{what}");
-    } else if !what.is_empty() {
-        eprintln!("{what}");
+/// What is measured now: one line that changes on a terminal, a line each elsewhere.
+struct Progress {
+    done: usize,
+    steps: usize,
+    terminal: bool,
+}
+
+impl Progress {
+    fn new(steps: usize) -> Self {
+        Self { done: 0, steps, terminal: io::stderr().is_terminal() }
+    }
+
+    fn step(&mut self, what: &str) {
+        self.done += 1;
+        let Self { done, steps, terminal } = self;
+        if *terminal {
+            eprint!("\r\x1b[K[{done}/{steps}] {what}");
+            // A progress line that cannot be shown is not worth stopping for.
+            io::stderr().flush().ok();
+        } else {
+            eprintln!("[{done}/{steps}] {what}");
+        }
+    }
+
+    fn end(&self) {
+        if self.terminal {
+            eprint!("\r\x1b[K");
+        }
     }
 }

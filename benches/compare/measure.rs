@@ -1,116 +1,136 @@
-//! What is measured of a server: CPU time per message, latency, memory per idle connection.
+//! One measurement: start a server, load it, read its accounts before and after.
 
-use crate::server::Process;
-use std::fmt;
-use std::fs;
-use std::io;
-use std::str::FromStr;
+use super::machine::Cores;
+use super::plan::{Case, Server};
+use super::process::Process;
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use welcomed::bench::{self, Load, Mark};
+use std::{fs, str};
+use welcomed::bench::{Load, Pace, Session, Stop};
 
-/// Connections at which the memory is read.
-const IDLE: [usize; 2] = [1_000, 10_000];
+const WARM_UP: Duration = Duration::from_millis(300);
+/// How long any answer may take: thousands of threads on one core are slow.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Between these two numbers of connections memory is compared, so that what a server takes once
+/// is left out.
+const FEW: usize = 1_000;
+const MANY: usize = 10_000;
+/// How long a server that has answered everything gets to come to rest.
+const REST: Duration = Duration::from_millis(200);
 
-/// A load: connections and messages in flight on each.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Case {
-    pub connections: usize,
-    pub in_flight: usize,
+/// What one server did in one case, once.
+pub(super) struct Sample {
+    pub(super) server: Server,
+    pub(super) case: Case,
+    pub(super) round: u32,
+    /// The server's CPU time for one message.
+    pub(super) cpu_nanos: f64,
+    pub(super) p50: Duration,
+    pub(super) p99: Duration,
+    pub(super) throughput: f64,
 }
 
-impl Case {
-    pub const ALL: [Self; 6] = [
-        Self { connections: 1, in_flight: 1 },
-        Self { connections: 64, in_flight: 1 },
-        Self { connections: 1000, in_flight: 1 },
-        Self { connections: 1, in_flight: 16 },
-        Self { connections: 64, in_flight: 16 },
-        Self { connections: 1000, in_flight: 16 },
-    ];
-}
-
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}x{}", self.connections, self.in_flight)
+/// Measures one server in one case, in the first round.
+pub(super) fn sample(
+    server: Server,
+    case: Case,
+    window: Duration,
+    cores: Cores,
+) -> Result<Sample, String> {
+    let process = Process::start(server, cores)?;
+    let pace = Pace::Closed { in_flight: case.in_flight };
+    let mut session = connect(&process, case.connections, pace)?;
+    session.run(Stop::After(WARM_UP)).map_err(|error| error.to_string())?;
+    let before = cpu_nanos(process.id()).map_err(|error| format!("CPU time: {error}"))?;
+    let scrape = process.metrics.map(|address| scrape_after(window / 2, address));
+    let report = session.run(Stop::After(window)).map_err(|error| error.to_string())?;
+    if let Some(scrape) = scrape {
+        let scraped = scrape.join().map_err(|_| "the scrape panicked")?;
+        scraped.map_err(|error| format!("metrics: {error}"))?;
     }
-}
-
-impl FromStr for Case {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let parse = |number: &str| number.parse().ok().filter(|number| *number > 0);
-        text.split_once('x')
-            .and_then(|(connections, in_flight)| {
-                Some(Self { connections: parse(connections)?, in_flight: parse(in_flight)? })
-            })
-            .ok_or_else(|| format!("`{text}` is not a case; one is written `64x16`"))
+    let after = cpu_nanos(process.id()).map_err(|error| format!("CPU time: {error}"))?;
+    if !report.errors.is_empty() || report.messages == 0 {
+        return Err(format!("{} messages, errors: {}", report.messages, report.errors));
     }
-}
-
-/// One measurement.
-#[derive(Debug, Clone, Copy)]
-pub struct Sample {
-    /// CPU time of the server per message, in nanoseconds.
-    pub cpu_ns: f64,
-    pub p50: Duration,
-    pub p99: Duration,
-    /// Messages a second.
-    pub throughput: f64,
-}
-
-/// Loads a server for a window and reads what that cost it. A wrong reply is an error.
-pub fn sample(server: &Process, case: Case, window: Duration) -> Result<Sample, String> {
-    let load = Load {
-        target: server.address,
-        connections: case.connections,
-        in_flight: case.in_flight,
-        warm_up: window / 5,
-        duration: window,
-    };
-    let mut cpu = Vec::new();
-    let report = bench::run(&load, |_: Mark| cpu.push(cpu_time(server.pid())))
-        .map_err(|error| error.to_string())?;
-    if report.wrong + report.lost > 0 {
-        return Err(format!("{} wrong replies, {} lost connections", report.wrong, report.lost));
-    }
-    let read = cpu.into_iter().collect::<io::Result<Vec<u64>>>().map_err(|e| e.to_string())?;
-    let [before, after] = read[..] else {
-        return Err("the window has two ends".to_owned());
-    };
+    let cpu_nanos = (after - before) as f64 / report.messages as f64;
     Ok(Sample {
-        cpu_ns: (after - before) as f64 / report.messages as f64,
-        p50: report.latency(0.5),
-        p99: report.latency(0.99),
+        server,
+        case,
+        round: 0,
+        cpu_nanos,
+        p50: report.latency.quantile(0.5),
+        p99: report.latency.quantile(0.99),
         throughput: report.throughput(),
     })
 }
 
-/// CPU time of all threads, in nanoseconds, as the scheduler accounts it.
-fn cpu_time(pid: u32) -> io::Result<u64> {
-    let mut total = 0;
-    for task in fs::read_dir(format!("/proc/{pid}/task"))? {
-        let text = fs::read_to_string(task?.path().join("schedstat"))?;
-        let on_cpu = text.split(' ').next().and_then(|field| field.parse::<u64>().ok());
-        total += on_cpu.ok_or_else(|| io::Error::other(format!("schedstat: {text}")))?;
+/// Bytes of user memory that one more idle connection costs a server, after one exchange.
+pub(super) fn memory(server: Server, cores: Cores) -> Result<f64, String> {
+    let process = Process::start(server, cores)?;
+    let few = spoken_once(&process, FEW)?;
+    let before = private_bytes(process.id())?;
+    let more = spoken_once(&process, MANY - FEW)?;
+    let after = private_bytes(process.id())?;
+    drop((few, more));
+    Ok((after as f64 - before as f64) / (MANY - FEW) as f64)
+}
+
+/// Connections that have each sent one message and are idle now.
+fn spoken_once(process: &Process, connections: usize) -> Result<Session, String> {
+    let mut session = connect(process, connections, Pace::Closed { in_flight: 1 })?;
+    let one_each = Stop::Messages(connections as u64);
+    let report = session.run(one_each).map_err(|error| error.to_string())?;
+    if !report.errors.is_empty() {
+        return Err(format!("errors: {}", report.errors));
     }
-    Ok(total)
+    thread::sleep(REST);
+    Ok(session)
 }
 
-/// What an idle connection costs in user memory: the growth of the server's anonymous memory from
-/// a thousand greeted connections to ten thousand.
-pub fn bytes_per_idle_connection(server: &Process) -> Result<f64, Box<dyn std::error::Error>> {
-    let mut held = bench::connect(server.address, IDLE[0])?;
-    let before = anonymous_memory(server.pid())?;
-    held.extend(bench::connect(server.address, IDLE[1] - IDLE[0])?);
-    let after = anonymous_memory(server.pid())?;
-    Ok(after.saturating_sub(before) as f64 / (IDLE[1] - IDLE[0]) as f64)
+fn connect(process: &Process, connections: usize, pace: Pace) -> Result<Session, String> {
+    let load = Load { connections, pace, patience: PATIENCE, ..Load::new(process.address) };
+    Session::connect(&load).map_err(|error| error.to_string())
 }
 
-/// Resident anonymous memory in bytes.
-fn anonymous_memory(pid: u32) -> io::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
-    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-    kilobytes.map(|count| count * 1024).ok_or_else(|| io::Error::other("no RssAnon in status"))
+/// CPU time of a process's threads, by the scheduler's accounts. A thread that has ended is not
+/// in them; none does while its connection is open.
+fn cpu_nanos(process: u32) -> io::Result<u64> {
+    let mut sum = 0;
+    for task in fs::read_dir(format!("/proc/{process}/task"))? {
+        let accounts = fs::read_to_string(task?.path().join("schedstat"))?;
+        let running = accounts.split_whitespace().next().and_then(|first| first.parse().ok());
+        sum += running.unwrap_or(0);
+    }
+    Ok(sum)
+}
+
+/// What a process has written to and shares with nobody. The kernel's side of a socket is not in
+/// it, and is the same for all.
+fn private_bytes(process: u32) -> Result<u64, String> {
+    let path = format!("/proc/{process}/smaps_rollup");
+    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
+    let kilobytes = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
+    let kilobytes = kilobytes.and_then(|rest| rest.trim().strip_suffix("kB"));
+    let kilobytes = kilobytes.and_then(|number| number.trim().parse::<u64>().ok());
+    kilobytes.map(|number| number * 1024).ok_or_else(|| format!("{path}: no Private_Dirty"))
+}
+
+/// Reads the metrics once, in the middle of the window: that is part of the cost.
+fn scrape_after(delay: Duration, address: SocketAddr) -> JoinHandle<io::Result<()>> {
+    thread::spawn(move || {
+        thread::sleep(delay);
+        let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        write!(stream, "GET /metrics HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")?;
+        let mut answer = Vec::new();
+        stream.read_to_end(&mut answer)?;
+        let status = answer.split(|&byte| byte == b'\r').next().unwrap_or_default();
+        let status = str::from_utf8(status).unwrap_or_default();
+        match status.split(' ').nth(1) {
+            Some("200") => Ok(()),
+            _ => Err(io::Error::other(format!("answered `{status}`"))),
+        }
+    })
 }

@@ -1,161 +1,227 @@
-//! The figures as a table, for a terminal or for the README, and against the targets.
+//! The results as a table for a terminal or for the README, and the targets with their verdicts.
 
-use crate::Samples;
-use crate::measure::{Case, Sample};
-use crate::server::RIVALS;
-use std::collections::BTreeMap;
-use std::fmt::Write;
-use std::fs;
-use std::time::{Duration, SystemTime};
+use super::machine;
+use super::measure::Sample;
+use super::plan::{Case, Plan, Server};
+use std::time::Duration;
 
-/// What the others are compared with.
-const LIMIT: &str = "raw-epoll";
-const OURS: &str = "welcomed";
-
-/// The highest ratio of CPU per message to the limit's, by case.
+/// CPU time per message, as a multiple of raw epoll's: the case, and the most that is allowed.
 const CPU_TARGETS: [(Case, f64); 3] = [
     (Case { connections: 64, in_flight: 1 }, 1.10),
     (Case { connections: 1000, in_flight: 1 }, 1.20),
     (Case { connections: 64, in_flight: 16 }, 1.35),
 ];
+/// Where p99 is compared with tokio's.
+const LATENCY_TARGET: Case = Case { connections: 1000, in_flight: 1 };
+/// Bytes of user memory per idle connection.
 const MEMORY_TARGET: f64 = 512.0;
-const LATENCY_CASE: Case = Case { connections: 1000, in_flight: 1 };
-const LATENCY_RIVAL: &str = "tokio-2";
 
-pub fn render(
-    markdown: bool,
-    names: &[String],
-    cases: &[Case],
-    samples: &Samples,
-    memory: &BTreeMap<String, f64>,
-) -> String {
-    let mut rows = vec![header(cases, !memory.is_empty())];
-    for name in names {
-        let mut row = vec![title(name).to_owned()];
-        for case in cases {
-            row.push(cell(samples, *case, name));
+const NOTHING: &str = "-";
+
+/// Everything that was measured.
+#[derive(Default)]
+pub(super) struct Results {
+    pub(super) samples: Vec<Sample>,
+    /// Bytes per idle connection.
+    pub(super) memory: Vec<(Server, f64)>,
+    failures: Vec<(Server, String)>,
+}
+
+/// One server in one case: medians over the rounds.
+struct Cell {
+    cpu_micros: f64,
+    /// To raw epoll in the same round, if that was measured.
+    ratio: Option<f64>,
+    p50: Duration,
+    p99: Duration,
+    throughput: f64,
+}
+
+impl Results {
+    /// Keeps why something has no number; a reason is kept once.
+    pub(super) fn fail(&mut self, server: Server, reason: &str) {
+        // Failures of a start are the same in each case: what differs is before the colon.
+        let cause = reason.split_once(": ").map_or(reason, |(_, cause)| cause);
+        if !self.failures.iter().any(|(of, known)| *of == server && known.contains(cause)) {
+            self.failures.push((server, reason.to_owned()));
         }
-        row.extend(memory.get(name).map(|bytes| format!("{bytes:.0} B")));
-        rows.push(row);
     }
-    let mut text = if markdown { as_markdown(&rows) } else { aligned(&rows) };
-    // Writing to a string cannot fail.
-    let _ =
-        write!(text, "\nCPU per message (times the raw epoll loop's), p50 / p99. {}\n", machine());
-    for line in verdicts(samples, memory) {
-        text += &format!("- {line}\n");
+
+    /// The table for a terminal.
+    pub(super) fn text(&self, plan: &Plan) -> String {
+        let mut text = format!("{}\n{}\n", machine::describe(), how(plan));
+        for &case in &plan.cases {
+            let title = format!("connections x in flight: {case}");
+            line(&mut text, &title, ["CPU us/msg", "x raw epoll", "p50 us", "p99 us", "msg/s"]);
+            for &server in &plan.servers {
+                let columns = self.cell(server, case).map(|cell| {
+                    [
+                        format!("{:.3}", cell.cpu_micros),
+                        ratio(cell.ratio),
+                        micros(cell.p50),
+                        micros(cell.p99),
+                        format!("{:.0}", cell.throughput),
+                    ]
+                });
+                let columns = columns.unwrap_or_else(|| [NOTHING; 5].map(str::to_owned));
+                line(&mut text, &format!("  {server}"), columns);
+            }
+            text.push('\n');
+        }
+        line(&mut text, "user memory", ["B/idle conn", "", "", "", ""]);
+        for &server in &plan.servers {
+            let row = [self.memory_of(server), String::new(), String::new()];
+            line(&mut text, &format!("  {server}"), row);
+        }
+        text.push_str("\ntargets of welcomed\n");
+        for (target, measured, verdict) in self.targets() {
+            text.push_str(&format!("  {target:<60} {measured:>22}  {verdict}\n"));
+        }
+        for (server, reason) in &self.failures {
+            text.push_str(&format!("\nnot available: {server}: {reason}\n"));
+        }
+        text
     }
-    text
-}
 
-fn header(cases: &[Case], memory: bool) -> Vec<String> {
-    let mut row = vec!["server".to_owned()];
-    for case in cases {
-        row.push(format!("{} conn x {}", case.connections, case.in_flight));
+    /// The tables for the README.
+    pub(super) fn markdown(&self, plan: &Plan) -> String {
+        let mut text = format!("{}; {}\n", machine::describe(), how(plan).trim_end());
+        self.markdown_cells(&mut text, plan, "CPU us per message (x raw epoll)", |cell| {
+            format!("{:.2} ({})", cell.cpu_micros, ratio(cell.ratio))
+        });
+        self.markdown_cells(&mut text, plan, "latency p50 / p99, us", |cell| {
+            format!("{} / {}", micros(cell.p50), micros(cell.p99))
+        });
+        text.push_str("\n| user memory per idle connection | bytes |\n|---|---:|\n");
+        for &server in &plan.servers {
+            text.push_str(&format!("| {server} | {} |\n", self.memory_of(server)));
+        }
+        text.push_str("\n| target | measured | verdict |\n|---|---:|---|\n");
+        for (target, measured, verdict) in self.targets() {
+            text.push_str(&format!("| {target} | {measured} | {verdict} |\n"));
+        }
+        for (server, reason) in &self.failures {
+            text.push_str(&format!("\nNot available: {server}: {reason}\n"));
+        }
+        text
     }
-    if memory {
-        row.push("idle connection".to_owned());
+
+    /// A table of servers by cases.
+    fn markdown_cells(
+        &self,
+        text: &mut String,
+        plan: &Plan,
+        title: &str,
+        show: fn(&Cell) -> String,
+    ) {
+        let heads: String = plan.cases.iter().map(|case| format!(" {case} |")).collect();
+        let rules = "---:|".repeat(plan.cases.len());
+        text.push_str(&format!("\n| {title} |{heads}\n|---|{rules}\n"));
+        for &server in &plan.servers {
+            let cells = plan.cases.iter().map(|&case| {
+                let shown = self.cell(server, case).as_ref().map(show);
+                format!(" {} |", shown.as_deref().unwrap_or(NOTHING))
+            });
+            text.push_str(&format!("| {server} |{}\n", cells.collect::<String>()));
+        }
     }
-    row
+
+    fn samples(&self, server: Server, case: Case) -> impl Iterator<Item = &Sample> {
+        self.samples.iter().filter(move |sample| sample.server == server && sample.case == case)
+    }
+
+    fn cell(&self, server: Server, case: Case) -> Option<Cell> {
+        let median_of = |part: fn(&Sample) -> f64| median(self.samples(server, case).map(part));
+        let ratios = self.samples(server, case).filter_map(|sample| {
+            let mut limits = self.samples(Server::LIMIT, case);
+            let limit = limits.find(|limit| limit.round == sample.round)?;
+            Some(sample.cpu_nanos / limit.cpu_nanos)
+        });
+        Some(Cell {
+            cpu_micros: median_of(|sample| sample.cpu_nanos / 1000.0)?,
+            ratio: median(ratios),
+            p50: Duration::from_secs_f64(median_of(|sample| sample.p50.as_secs_f64())?),
+            p99: Duration::from_secs_f64(median_of(|sample| sample.p99.as_secs_f64())?),
+            throughput: median_of(|sample| sample.throughput)?,
+        })
+    }
+
+    fn memory_of(&self, server: Server) -> String {
+        let found = self.memory.iter().find(|(of, _)| *of == server);
+        found.map_or(NOTHING.to_owned(), |(_, bytes)| format!("{bytes:.0}"))
+    }
+
+    /// Each target: what is wanted, what was measured, and the verdict.
+    fn targets(&self) -> Vec<(String, String, &'static str)> {
+        let mut targets = Vec::new();
+        for (case, most) in CPU_TARGETS {
+            let ratio = self.cell(Server::Welcomed, case).and_then(|cell| cell.ratio);
+            let target = format!("CPU per message at {case}: at most {most:.2} x raw epoll");
+            targets.push(match ratio {
+                Some(ratio) => (target, format!("{ratio:.2}"), verdict(ratio <= most)),
+                None => missing(target),
+            });
+        }
+        let memory = self.memory.iter().find(|(server, _)| *server == Server::Welcomed);
+        let target = format!("user memory per idle connection: at most {MEMORY_TARGET} bytes");
+        targets.push(match memory {
+            Some((_, bytes)) => (target, format!("{bytes:.0}"), verdict(*bytes <= MEMORY_TARGET)),
+            None => missing(target),
+        });
+        let p99 = |server| self.cell(server, LATENCY_TARGET).map(|cell| cell.p99);
+        let target = format!("p99 at {LATENCY_TARGET}: no worse than tokio with 2 workers");
+        targets.push(match (p99(Server::Welcomed), p99(Server::TOKIO)) {
+            (Some(ours), Some(theirs)) => {
+                let measured = format!("{} against {} us", micros(ours), micros(theirs));
+                (target, measured, verdict(ours <= theirs))
+            }
+            _ => missing(target),
+        });
+        targets
+    }
 }
 
-fn title(name: &str) -> &str {
-    RIVALS.iter().find(|(short, _)| *short == name).map_or(name, |(_, title)| title)
+/// How the numbers came about.
+fn how(plan: &Plan) -> String {
+    format!(
+        "server on one core, load on another; median of {} x {:?} for each number, \
+         memory between 1,000 and 10,000 connections\n",
+        plan.rounds, plan.window
+    )
 }
 
-fn cell(samples: &Samples, case: Case, name: &str) -> String {
-    let Some(own) = samples.get(&(case, name.to_owned())) else {
-        return String::new();
-    };
-    let cpu = median(own.iter().map(|sample| sample.cpu_ns)) / 1000.0;
-    let ratio = ratio(samples, case, name).map_or(String::new(), |ratio| format!(" ({ratio:.2})"));
-    let (p50, p99) = (latency(own, |sample| sample.p50), latency(own, |sample| sample.p99));
-    format!("{cpu:.2} µs{ratio}, {} / {}", short(p50), short(p99))
+fn line(text: &mut String, first: &str, columns: impl IntoIterator<Item = impl AsRef<str>>) {
+    let mut row = format!("{first:<36}");
+    for column in columns {
+        row.push_str(&format!(" {:>12}", column.as_ref()));
+    }
+    text.push_str(row.trim_end());
+    text.push('\n');
 }
 
-/// The median of the rounds' ratios of CPU per message to the limit's.
-fn ratio(samples: &Samples, case: Case, name: &str) -> Option<f64> {
-    let own = samples.get(&(case, name.to_owned()))?;
-    let limit = samples.get(&(case, LIMIT.to_owned()))?;
-    Some(median(own.iter().zip(limit).map(|(own, limit)| own.cpu_ns / limit.cpu_ns)))
+fn verdict(reached: bool) -> &'static str {
+    if reached { "pass" } else { "fail" }
 }
 
-fn latency(samples: &[Sample], quantile: fn(&Sample) -> Duration) -> Duration {
-    Duration::from_secs_f64(median(samples.iter().map(|sample| quantile(sample).as_secs_f64())))
+fn missing(target: String) -> (String, String, &'static str) {
+    (target, NOTHING.to_owned(), "not measured")
 }
 
-fn short(duration: Duration) -> String {
-    let micros = duration.as_secs_f64() * 1e6;
-    if micros < 1000.0 { format!("{micros:.0} µs") } else { format!("{:.1} ms", micros / 1000.0) }
+fn ratio(ratio: Option<f64>) -> String {
+    ratio.map_or(NOTHING.to_owned(), |ratio| format!("{ratio:.2}"))
 }
 
-fn median(values: impl Iterator<Item = f64>) -> f64 {
+fn micros(latency: Duration) -> String {
+    format!("{:.0}", latency.as_secs_f64() * 1e6)
+}
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// Each target with what was measured.
-fn verdicts(samples: &Samples, memory: &BTreeMap<String, f64>) -> Vec<String> {
-    let verdict = |met: bool| if met { "met" } else { "MISSED" };
-    let mut lines = Vec::new();
-    for (case, most) in CPU_TARGETS {
-        if let Some(ratio) = ratio(samples, case, OURS) {
-            let met = verdict(ratio <= most);
-            lines.push(format!("CPU at {case}: {ratio:.2} x raw epoll, target {most:.2}: {met}"));
-        }
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
     }
-    let p99 = |name: &str| {
-        let samples = samples.get(&(LATENCY_CASE, name.to_owned()))?;
-        Some(latency(samples, |sample| sample.p99))
-    };
-    if let (Some(ours), Some(rival)) = (p99(OURS), p99(LATENCY_RIVAL)) {
-        let (met, ours, rival) = (verdict(ours <= rival), short(ours), short(rival));
-        lines.push(format!("p99 at {LATENCY_CASE}: {ours}, tokio with 2 workers {rival}: {met}"));
-    }
-    if let Some(bytes) = memory.get(OURS) {
-        let met = verdict(*bytes <= MEMORY_TARGET);
-        lines.push(format!("an idle connection: {bytes:.0} B, target {MEMORY_TARGET:.0} B: {met}"));
-    }
-    lines
-}
-
-/// Where and when.
-fn machine() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = info.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
-    let cores = info.lines().filter(|line| line.starts_with("processor")).count();
-    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let kernel = kernel.split('-').next().unwrap_or_default().trim();
-    let date = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
-    let date = date.split('T').next().unwrap_or_default();
-    let model = model.trim_start_matches(['\t', ' ', ':']);
-    format!("{cores} cores ({model}), Linux {kernel}, {date}.")
-}
-
-fn as_markdown(rows: &[Vec<String>]) -> String {
-    let mut text = String::new();
-    for (number, row) in rows.iter().enumerate() {
-        text += &format!("| {} |\n", row.join(" | "));
-        if number == 0 {
-            text += &format!("|{}\n", "---|".repeat(row.len()));
-        }
-    }
-    text
-}
-
-fn aligned(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max()
-    };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or(0)).collect();
-    let mut text = String::new();
-    for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        text += cells.join("  ").trim_end();
-        text.push('\n');
-    }
-    text
 }

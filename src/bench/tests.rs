@@ -1,73 +1,172 @@
-//! The load generator against servers that do right, do wrong, and go away.
+//! Tests of the load generator against servers that do right and wrong, over real sockets.
 
-use super::{Error, Load, Mark, run};
+use super::*;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream};
 use std::thread;
-use std::time::Duration;
 
-/// Serves each client on a thread of its own; `answer` makes a line's reply, or hangs up.
-fn server(answer: fn(usize, &str) -> Option<String>) -> SocketAddr {
+/// A server with a thread per connection, and its address. `answer` gets the number of the
+/// message on its connection and the name; what it returns is sent, and `None` hangs up. The
+/// threads end with their clients; the listener's ends with the process.
+fn server(answer: impl Fn(usize, &str) -> Option<String> + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     thread::spawn(move || {
-        for socket in listener.incoming() {
-            thread::spawn(move || serve(socket.unwrap(), answer));
+        for stream in listener.incoming() {
+            let answer = answer.clone();
+            thread::spawn(move || talk(stream.unwrap(), &answer));
         }
     });
     address
 }
 
-fn serve(mut socket: TcpStream, answer: fn(usize, &str) -> Option<String>) {
-    let lines = BufReader::new(socket.try_clone().unwrap()).lines();
-    socket.write_all(b"Welcome!\n").unwrap();
-    for (count, line) in lines.map_while(Result::ok).enumerate() {
-        match answer(count, &line) {
-            // The client may be gone when the run is over.
-            Some(reply) if socket.write_all(reply.as_bytes()).is_ok() => {}
-            _ => return,
+fn talk(mut stream: TcpStream, answer: &impl Fn(usize, &str) -> Option<String>) {
+    stream.write_all(b"Welcome!\n").unwrap();
+    let lines = BufReader::new(stream.try_clone().unwrap()).lines();
+    for (number, line) in lines.map_while(Result::ok).enumerate() {
+        let Some(reply) = answer(number, &line) else { return };
+        if stream.write_all(reply.as_bytes()).is_err() {
+            return;
         }
     }
 }
 
-fn load(target: SocketAddr) -> Load {
-    let (warm_up, duration) = (Duration::from_millis(20), Duration::from_millis(200));
-    Load { target, connections: 3, in_flight: 4, warm_up, duration }
-}
-
-fn hello(_: usize, name: &str) -> Option<String> {
+fn hello(name: &str) -> Option<String> {
     Some(format!("Hello, {name}!\n"))
 }
 
-#[test]
-fn right_replies_are_counted_and_timed() {
-    let mut marks = Vec::new();
-    let report = run(&load(server(hello)), |mark| marks.push(mark)).unwrap();
-    assert_eq!((report.wrong, report.lost), (0, 0));
-    assert!(report.messages > 0 && report.throughput() > 0.0);
-    assert!(report.latency(0.5) <= report.latency(0.99));
-    assert!(report.latency(0.5) > Duration::ZERO);
-    assert_eq!(marks, [Mark::Begins, Mark::Ends]);
+/// `count` messages over 4 connections with 8 in flight.
+fn load(target: SocketAddr, count: u64) -> Load {
+    Load {
+        connections: 4,
+        pace: Pace::Closed { in_flight: 8 },
+        warm_up: Stop::Messages(0),
+        measured: Stop::Messages(count),
+        ..Load::new(target)
+    }
 }
 
 #[test]
-fn a_wrong_reply_is_seen() {
-    let address = server(|count, name| {
-        let name = if count == 7 { "somebody else" } else { name };
-        Some(format!("Hello, {:.12}!\n", name))
+fn every_message_is_answered_and_timed() {
+    let report = run(&load(server(|_, name| hello(name)), 10_001)).unwrap();
+    assert_eq!(report.messages, 10_001);
+    assert!(report.errors.is_empty(), "{}", report.errors);
+    assert!(report.throughput() > 0.0);
+    let quantiles = [0.0, 0.5, 0.99, 0.999].map(|part| report.latency.quantile(part));
+    assert!(quantiles.is_sorted() && quantiles[0] > Duration::ZERO, "{quantiles:?}");
+    assert!(quantiles[3] <= report.latency.max());
+    assert!(report.latency.max() <= report.elapsed + report.elapsed / 100);
+}
+
+#[test]
+fn time_stops_a_run_and_the_next_one_goes_on() {
+    let mut session = Session::connect(&load(server(|_, name| hello(name)), 0)).unwrap();
+    let window = Duration::from_millis(50);
+    for _ in 0..2 {
+        let report = session.run(Stop::After(window)).unwrap();
+        assert!(report.messages > 0);
+        assert!(report.errors.is_empty(), "{}", report.errors);
+    }
+    assert_eq!(session.run(Stop::Messages(5)).unwrap().messages, 5);
+}
+
+#[test]
+fn a_wrong_answer_is_counted_and_quoted() {
+    let target = server(|number, name| if number == 3 { hello("nobody") } else { hello(name) });
+    let report = run(&load(target, 1_000)).unwrap();
+    assert_eq!(report.errors.wrong, 4);
+    assert_eq!(report.messages, 996);
+    let example = report.errors.example.unwrap();
+    assert!(example.contains("-00000003!\", got \"Hello, nobody!\""), "{example}");
+}
+
+#[test]
+fn answers_in_the_wrong_order_are_wrong() {
+    let target = server(|number, name| match number {
+        0 => Some(String::new()),
+        1 => Some(format!("Hello, {name}!\nHello, {}!\n", name.replace("01", "00"))),
+        _ => hello(name),
     });
-    let report = run(&load(address), |_| ()).unwrap();
-    assert_eq!(report.wrong, 3, "one on each connection");
+    let report = run(&Load { connections: 1, ..load(target, 10) }).unwrap();
+    assert_eq!((report.errors.wrong, report.messages), (2, 8));
 }
 
 #[test]
-fn a_server_that_hangs_up_is_told_from_one_that_answers() {
-    let outcome = run(&load(server(|_, _| None)), |_| ());
-    assert!(matches!(outcome, Err(Error::Silent)), "{outcome:?}");
+fn an_answer_too_many_is_unasked() {
+    let target = server(|_, name| Some(format!("Hello, {name}!\nand more\n")));
+    let pace = Pace::Closed { in_flight: 1 };
+    let report = run(&Load { connections: 1, pace, ..load(target, 2) }).unwrap();
+    // One small segment is read as one piece, so that the second line is always seen.
+    assert_eq!((report.messages, report.errors.messages(), report.errors.unasked), (2, 0, 2));
 }
 
 #[test]
-fn nothing_but_loopback_is_loaded() {
-    let outcome = run(&load("192.0.2.1:9999".parse().unwrap()), |_| ());
-    assert!(matches!(outcome, Err(Error::NotLoopback(_))), "{outcome:?}");
+fn a_hang_up_loses_what_was_in_flight() {
+    let target = server(|number, name| if number < 10 { hello(name) } else { None });
+    let report = run(&load(target, 1_000)).unwrap();
+    let Report { messages, errors, .. } = report;
+    assert_eq!(errors.hung_up, 4);
+    // A reset may overtake replies, so that some of the forty may be lost too.
+    assert!(messages <= 40 && errors.lost >= 4, "{messages} right, {errors}");
+    assert_eq!((errors.wrong, errors.missing), (0, 0));
+}
+
+#[test]
+fn an_answer_that_never_comes_is_missing() {
+    let target = server(|number, name| if number < 10 { hello(name) } else { Some(String::new()) });
+    let patience = Duration::from_millis(200);
+    let mut session = Session::connect(&Load { patience, ..load(target, 0) }).unwrap();
+    let report = session.run(Stop::Messages(1_000)).unwrap();
+    assert_eq!((report.messages, report.errors.missing), (40, 32));
+    // Their connections are gone, and with them the run.
+    assert_eq!(session.run(Stop::Messages(1)).unwrap().messages, 0);
+}
+
+#[test]
+fn an_answer_without_an_end_is_cut() {
+    let target = server(|_, _| Some("x".repeat(1 << 20)));
+    let report = run(&load(target, 4)).unwrap();
+    assert_eq!(report.errors.messages(), 4);
+    assert!(report.errors.endless >= 1, "{}", report.errors);
+}
+
+#[test]
+fn a_refusal_is_no_greeting() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap();
+    let busy = thread::spawn(move || {
+        listener.accept().unwrap().0.write_all(b"Busy, try again later.\n").unwrap();
+    });
+    let error = run(&load(target, 1)).unwrap_err().to_string();
+    busy.join().unwrap();
+    let expected = format!(
+        "connection 1 of 4 to {target}: expected `Welcome!`, got \"Busy, try again later.\""
+    );
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn silence_is_no_greeting() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = listener.local_addr().unwrap();
+    let patience = Duration::from_millis(50);
+    let error = run(&Load { patience, ..load(target, 1) }).unwrap_err().to_string();
+    assert_eq!(error, format!("connection 1 of 4 to {target}: no greeting within 50ms"));
+}
+
+#[test]
+fn a_load_out_of_bounds_is_refused_before_it_connects() {
+    let rows = [
+        (Load::new(([192, 0, 2, 1], 9).into()), "192.0.2.1:9 is not a loopback address"),
+        (Load { connections: 0, ..Load::new(([127, 0, 0, 1], 9).into()) }, "0 connections"),
+        (Load { connections: 28_001, ..Load::new(([127, 0, 0, 1], 9).into()) }, "1 to 28000"),
+        (
+            Load { pace: Pace::Closed { in_flight: 0 }, ..Load::new(([127, 0, 0, 1], 9).into()) },
+            "cannot keep 0 messages in flight; allowed are 1 to 10000",
+        ),
+    ];
+    for (load, expected) in rows {
+        let error = run(&load).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
 }

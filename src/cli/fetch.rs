@@ -1,163 +1,226 @@
-//! `welcomed fetch`: the head to a terminal, the body to a file.
+//! `welcomed fetch`: arguments in; the head, the notes, the bar and the file out.
 
 use super::Failure;
-use crate::fetch::{self, Error, Head, MOST_REDIRECTS, Options, Sink, Url};
+use super::terminal::{printable, reader_stays};
+use crate::fetch::{self, Error, Head, Observer, Options, Redirect, Save, Url};
 use bytesize::ByteSize;
-use indicatif::{ProgressBar, ProgressStyle};
-use std::fs::Permissions;
-use std::io::{self, IsTerminal, Write};
-use std::os::unix::fs::PermissionsExt;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use tempfile::NamedTempFile;
 
-/// What takes no longer shows no progress bar.
+/// How many redirects `--location` follows.
+const MAX_REDIRECTS: usize = 10;
+/// What takes longer than this gets a progress bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Fetches a web page: its head to standard output, its body to a file
+/// Save a web page over a plain socket
 ///
-/// The body goes to a temporary file beside FILE, which is renamed when the page is whole: a
-/// fetch that fails leaves nothing behind. Any whole answer is a success, whatever its status,
-/// unless `--fail` is given. http only.
+/// Sends one GET, prints the answer's head to standard output and saves the body to a file. The
+/// file appears only when the body is whole: a fetch that fails leaves nothing behind. HTTP/1.1
+/// without TLS, so `http://` only.
+///
+/// The exit code is 0 for any complete answer, whatever its status (see --fail), 1 for an
+/// incomplete one, and 3 if a signal cut it off.
 #[derive(Debug, clap::Args)]
 pub(super) struct FetchArgs {
-    /// What to fetch, as in http://127.0.0.1:8080/page.html
+    /// What to fetch, as in `http://example.org/page.html`
     url: Url,
 
-    /// Where the body goes; `-` is standard output, the head then goes to standard error
+    /// Where to save the body; `-` is standard output, the head then goes to standard error
     ///
-    /// Without it the file is called as the URL's last part, or index.html if there is none. A
-    /// file of that name is replaced.
+    /// An existing file is replaced. [default: the last segment of the URL's path, in the current
+    /// directory, or `index.html`]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 
-    /// Give up after this time, as in `500ms` or `2m` [default: never]
-    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
-    max_time: Option<Duration>,
+    /// How long all of it may take, as in `500ms` or `2m`; 0 is no limit
+    #[arg(long, value_name = "DURATION", default_value = "0",
+          value_parser = humantime::parse_duration)]
+    max_time: Duration,
 
-    /// Give up when the body is longer, as in `64KiB` or `10MiB` [default: any length]
+    /// How large the body may be, as in `64KiB` or `10MB` [default: no limit]
     #[arg(long, value_name = "SIZE")]
     max_size: Option<ByteSize>,
 
-    /// Exit with 1 when the status is 400 or above; the body is kept all the same
+    /// Exit with 1 for a status of 400 and above; the body is kept all the same
     #[arg(long)]
     fail: bool,
 
-    /// Follow redirects, at most 10; without it a redirect is shown
-    #[arg(short, long)]
+    /// Follow redirects, at most 10; without it they are only shown
+    #[arg(long)]
     location: bool,
 }
 
+/// Runs the subcommand.
 pub(super) fn run(args: FetchArgs) -> Result<(), Failure> {
     let options = Options {
-        max_time: args.max_time,
+        max_time: Some(args.max_time).filter(|limit| !limit.is_zero()),
         max_size: args.max_size.map(|size| size.as_u64()),
-        follow: args.location,
+        max_redirects: if args.location { MAX_REDIRECTS } else { 0 },
     };
-    let path = args.output.unwrap_or_else(|| args.url.file_name().into());
-    let place =
-        if path.as_os_str() == "-" { Place::Output } else { Place::File(temporary(&path)?) };
-    let mut page = Page { place, progress: None, begun: Instant::now(), size: 0, options };
-    let outcome = fetch::fetch(&args.url, &options, &mut page);
-    if let Some(bar) = page.progress.take() {
-        bar.finish_and_clear();
-    }
-    let status = match outcome {
-        Ok(status) => status,
-        // Whoever read our output has had enough.
-        Err(Error::Sink(error)) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-        Err(error) => return Err(Failure::failed(error)),
+    let target = match args.output {
+        None => Target::File(args.url.file_name().into()),
+        Some(path) if path == Path::new("-") => Target::StandardOutput,
+        Some(path) => Target::File(path),
     };
-    if let Place::File(file) = page.place {
-        let failed = |error| Failure::failed(format!("cannot write `{}`: {error}", path.display()));
-        file.persist(&path).map_err(|error| failed(error.error))?;
-        eprintln!("{} bytes in {}", page.size, path.display());
-    }
-    if args.fail && status >= 400 {
-        return Err(Failure::failed(format!("{}: the status is {status}", args.url)));
+    let mut download = Download::new(target);
+    let answer = fetch::fetch(args.url.clone(), &options, &mut download);
+    download.clear_bar();
+    let head = match answer {
+        Ok(head) => head,
+        // `welcomed fetch -o - URL | head` has got what it wanted.
+        Err(Error::Output(error)) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+        Err(Error::Interrupted) => {
+            return Err(Failure::cut_off(format!("fetch {}: interrupted", args.url)));
+        }
+        Err(error) => {
+            let error = printable(error.to_string().as_bytes());
+            return Err(Failure::failed(format!("fetch {}: {error}", args.url)));
+        }
+    };
+    download.keep().map_err(Failure::failed)?;
+    if args.fail && head.status() >= 400 {
+        let status = printable(head.status_line().as_bytes());
+        return Err(Failure::failed(format!("fetch {}: the server answered {status}", args.url)));
     }
     Ok(())
 }
 
-/// A file beside `path` that is removed unless it is renamed, with a new file's usual rights.
-fn temporary(path: &Path) -> Result<NamedTempFile, Failure> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-    tempfile::Builder::new()
-        .prefix(".fetch-")
-        // The umask takes away what it takes from any file.
-        .permissions(Permissions::from_mode(0o666))
-        .tempfile_in(folder.unwrap_or(Path::new(".")))
-        .map_err(|error| Failure::failed(format!("cannot write `{}`: {error}", path.display())))
-}
-
 /// Where the body goes.
-enum Place {
-    Output,
-    File(NamedTempFile),
+enum Target {
+    File(PathBuf),
+    StandardOutput,
 }
 
-/// The page as it comes.
-struct Page {
-    place: Place,
-    progress: Option<ProgressBar>,
-    begun: Instant,
-    size: u64,
-    options: Options,
+/// The fetch as the user sees it.
+struct Download {
+    target: Target,
+    /// The file, once there is a body for it.
+    file: Option<Save>,
+    started: Instant,
+    received: u64,
+    bar: Option<ProgressBar>,
+    interrupted: Arc<AtomicBool>,
 }
 
-impl Sink for Page {
-    fn head(&mut self, head: &Head) -> io::Result<()> {
-        let text = printable(&head.text);
-        match self.place {
-            Place::File(_) => io::stdout().write_all(text.as_bytes())?,
-            Place::Output => io::stderr().write_all(text.as_bytes())?,
+impl Download {
+    fn new(target: Target) -> Self {
+        Self {
+            target,
+            file: None,
+            started: Instant::now(),
+            received: 0,
+            bar: None,
+            interrupted: Arc::default(),
         }
-        if let Some(location) = &head.location {
-            let location = location.escape_debug();
-            let hint = if self.options.follow { "following" } else { "--location follows" };
-            eprintln!("redirected to {location} ({hint}, at most {MOST_REDIRECTS} times)");
+    }
+
+    /// Lets a signal end the fetch in order from here on, so that the file under construction is
+    /// removed. Before that there is nothing to remove, and a signal ends the process.
+    fn watch_signals(&self) -> io::Result<()> {
+        for signal in [SIGINT, SIGTERM] {
+            let flag = Arc::clone(&self.interrupted);
+            // The second one means it.
+            signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
+            signal_hook::flag::register(signal, flag)?;
         }
-        self.progress = None;
-        if io::stderr().is_terminal() {
-            let bar = head.length.map_or_else(ProgressBar::no_length, ProgressBar::new);
-            let style = "{bar:30} {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left";
-            if let Ok(style) = ProgressStyle::with_template(style) {
-                bar.set_style(style);
+        Ok(())
+    }
+
+    /// Makes the bar, hidden: it measures the rate from here on, should it be shown.
+    fn begin_progress(&mut self, length: Option<u64>) {
+        if matches!(self.target, Target::StandardOutput) && io::stdout().is_terminal() {
+            return; // the body is what shows
+        }
+        let template = if length.is_some() { KNOWN } else { UNKNOWN };
+        let style = ProgressStyle::with_template(template);
+        let bar = ProgressBar::with_draw_target(length, ProgressDrawTarget::hidden());
+        self.bar = Some(bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())));
+    }
+
+    fn show_progress(&mut self) {
+        let Some(bar) = &self.bar else { return };
+        bar.set_position(self.received);
+        if bar.is_hidden() && self.started.elapsed() > PATIENCE {
+            // Stays hidden where standard error is no terminal.
+            bar.set_draw_target(ProgressDrawTarget::stderr());
+        }
+    }
+
+    fn clear_bar(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn keep(self) -> Result<(), String> {
+        match (self.file, &self.target) {
+            (Some(file), Target::File(path)) => {
+                file.keep().map_err(|error| cannot_write(path, &error).to_string())
             }
-            self.progress = Some(bar);
+            _ => Ok(()),
+        }
+    }
+}
+
+const KNOWN: &str = "{wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
+const UNKNOWN: &str = "{spinner} {bytes} {bytes_per_sec}";
+
+fn cannot_write(path: &Path, error: &io::Error) -> io::Error {
+    // Of its own kind: a pipe given by name that breaks is a failure, unlike standard output.
+    io::Error::other(format!("cannot write `{}`: {error}", path.display()))
+}
+
+/// Writes through to standard output; an error keeps its kind, by which a gone reader is known.
+fn to_stdout(write: impl FnOnce(&mut io::StdoutLock<'static>) -> io::Result<()>) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    write(&mut output).and_then(|()| output.flush()).map_err(|error| {
+        io::Error::new(error.kind(), format!("cannot write to standard output: {error}"))
+    })
+}
+
+impl Observer for Download {
+    fn redirect(&mut self, redirect: &Redirect) {
+        let Redirect { status_line, to, followed } = redirect;
+        let how = if *followed { "" } else { " (not followed)" };
+        eprintln!("{} -> {}{how}", printable(status_line.as_bytes()), printable(to.as_bytes()));
+    }
+
+    fn head(&mut self, head: &Head, length: Option<u64>) -> io::Result<()> {
+        self.begin_progress(length);
+        let head: Vec<String> =
+            head.to_string().split('\n').map(|line| printable(line.as_bytes())).collect();
+        let head = head.join("\n");
+        match &self.target {
+            Target::StandardOutput => eprintln!("{head}"),
+            Target::File(path) => {
+                // Whoever does not read the head may still want the file.
+                reader_stays(to_stdout(|output| writeln!(output, "{head}")))?;
+                self.watch_signals()?;
+                self.file = Some(Save::create(path).map_err(|error| cannot_write(path, &error))?);
+            }
         }
         Ok(())
     }
 
     fn body(&mut self, bytes: &[u8]) -> io::Result<()> {
-        match &mut self.place {
-            Place::File(file) => file.write_all(bytes)?,
-            Place::Output => io::stdout().write_all(bytes)?,
+        self.received += bytes.len() as u64;
+        match (&mut self.file, &self.target) {
+            (Some(file), Target::File(path)) => {
+                file.write_all(bytes).map_err(|error| cannot_write(path, &error))?;
+            }
+            _ => to_stdout(|output| output.write_all(bytes))?,
         }
-        self.size += bytes.len() as u64;
-        if let Some(bar) = self.progress.as_ref().filter(|_| self.begun.elapsed() > PATIENCE) {
-            bar.set_position(self.size);
-        }
+        self.show_progress();
         Ok(())
     }
-}
 
-/// A head for a terminal: what could drive one is left out.
-fn printable(head: &[u8]) -> String {
-    let text = String::from_utf8_lossy(head);
-    let shown = |it: &char| !it.is_control() || matches!(it, '\n' | '\t');
-    let mut text: String = text.chars().filter(shown).collect();
-    text.push_str("\n\n");
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::printable;
-
-    #[test]
-    fn a_head_drives_no_terminal() {
-        let head = b"HTTP/1.1 200 OK\r\nX: \x1b[31mred\x07\tb\x9b\xff";
-        assert_eq!(printable(head), "HTTP/1.1 200 OK\nX: [31mred\tb\u{fffd}\u{fffd}\n\n");
+    fn go_on(&mut self) -> bool {
+        self.show_progress();
+        !self.interrupted.load(Ordering::Relaxed)
     }
 }

@@ -8,6 +8,7 @@ mod health;
 mod logger;
 mod serve;
 mod settings;
+mod terminal;
 
 use crate::service::Service;
 use clap::{Parser, Subcommand};

@@ -1,180 +1,283 @@
-//! The chunked transfer coding (RFC 9112, section 7.1), decoded as it comes. Pure.
+//! The chunked transfer coding, decoded (RFC 9112, section 7.1).
+//!
+//! Pure: bytes in, bytes out, in pieces of any size. Called by `body`; knows no socket. Chunk
+//! extensions and trailer fields are read over, as they mean nothing to a file.
 
-/// The longest line of a chunk's size with its extensions, and of the trailers together.
-const LONGEST_LINE: usize = 4 << 10;
-const LONGEST_TRAILERS: usize = 64 << 10;
+/// The longest line around the chunks, a size with its extensions, in bytes.
+const MAX_LINE: usize = 4096;
+/// All trailer fields together, in bytes.
+const MAX_TRAILERS: usize = 16 * 1024;
 
-/// What is expected next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Expect {
-    /// A line with a size.
+/// What is wrong with a chunked body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    /// A chunk does not start with its size.
+    #[error("a chunk's size is not a hexadecimal number")]
     Size,
-    /// So many bytes of a chunk.
-    Data(u64),
-    /// The end of line behind a chunk.
-    DataEnd,
-    /// A line of the trailers, or the empty one that ends them.
+    /// A size that no one can count to.
+    #[error("a chunk's size is larger than 64 bits")]
+    SizeTooLarge,
+    /// A chunk is longer than its size says, or a line does not end as it must.
+    #[error("CR LF is missing where a line or a chunk must end")]
+    LineEnd,
+    /// A size line is longer than 4,096 bytes.
+    #[error("a chunk's extensions are longer than {MAX_LINE} bytes")]
+    LineTooLong,
+    /// The trailers are longer than 16,384 bytes.
+    #[error("the trailer fields are longer than {MAX_TRAILERS} bytes")]
+    TrailersTooLong,
+}
+
+/// Where the decoder stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Before the first digit of a size.
+    FirstDigit,
+    /// Behind a digit.
+    Digits,
+    /// Blanks behind the size; some servers pad it.
+    Padding,
+    /// In an extension.
+    Extension,
+    /// Behind the CR of a size line.
+    SizeLineFeed,
+    /// In a chunk, with `remaining` bytes to come.
+    Data,
+    /// Behind a chunk.
+    DataReturn,
+    /// Behind a chunk's CR.
+    DataLineFeed,
+    /// At the start of a line behind the last chunk.
+    TrailerStart,
+    /// In a trailer field.
     Trailer,
-    /// Nothing: what follows is not part of the body.
+    /// Behind a trailer field's CR.
+    TrailerLineFeed,
+    /// Behind the CR of the empty line that ends all.
+    LastLineFeed,
+    /// All read.
     Done,
 }
 
-/// A decoder in the middle of a body.
+/// A decoder, good for one body.
 #[derive(Debug)]
-pub struct Decoder {
-    expect: Expect,
-    /// The line so far.
-    line: Vec<u8>,
-    trailers: usize,
+pub(super) struct Decoder {
+    state: State,
+    /// The size of the chunk while it is read, then what is to come of it.
+    remaining: u64,
+    /// Bytes of the size line, or of the trailers, so far.
+    line: usize,
+}
+
+/// A step of the decoder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Step<'a> {
+    /// Body bytes; empty if the input held none.
+    pub(super) data: &'a [u8],
+    /// Bytes of input that the step took: all of it, unless data or the end came first.
+    pub(super) consumed: usize,
 }
 
 impl Default for Decoder {
     fn default() -> Self {
-        Self { expect: Expect::Size, line: Vec::new(), trailers: 0 }
+        Self { state: State::FirstDigit, remaining: 0, line: 0 }
     }
 }
 
 impl Decoder {
-    /// Decodes the next piece of the stream, and hands out what of the body was in it.
+    /// Whether the body has ended; bytes behind it are not looked at.
+    #[must_use]
+    pub(super) fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    /// Reads on: up to and with the next run of body bytes, or all of `input`.
     ///
     /// # Errors
     ///
-    /// What was wrong with the coding, or the error of `body`.
-    pub fn decode<E: From<String>>(
-        &mut self,
-        mut input: &[u8],
-        mut body: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<(), E> {
-        while !input.is_empty() && self.expect != Expect::Done {
-            if let Expect::Data(left) = self.expect {
-                let length = usize::try_from(left).unwrap_or(usize::MAX).min(input.len());
-                let (data, rest) = input.split_at(length);
-                body(data)?;
-                input = rest;
-                let left = left - length as u64;
-                self.expect = if left == 0 { Expect::DataEnd } else { Expect::Data(left) };
-                continue;
+    /// See [`ChunkError`]. The decoder is of no use after one.
+    pub(super) fn step<'a>(&mut self, input: &'a [u8]) -> Result<Step<'a>, ChunkError> {
+        let mut at = 0;
+        while at < input.len() && self.state != State::Done {
+            if self.state == State::Data {
+                let length = usize::try_from(self.remaining).unwrap_or(usize::MAX);
+                let data = &input[at..][..length.min(input.len() - at)];
+                self.remaining -= data.len() as u64;
+                if self.remaining == 0 {
+                    self.state = State::DataReturn;
+                }
+                return Ok(Step { data, consumed: at + data.len() });
             }
-            let end = memchr::memchr(b'\n', input);
-            let (piece, rest) = input.split_at(end.map_or(input.len(), |end| end + 1));
-            self.line.extend_from_slice(piece);
-            input = rest;
-            if self.line.len() > LONGEST_LINE {
-                return Err(format!("a line of {} bytes in the coding", self.line.len()).into());
-            }
-            if end.is_some() {
-                let line = std::mem::take(&mut self.line);
-                self.expect = self.after(line.trim_ascii_end())?;
-            }
+            self.state = self.next(input[at])?;
+            at += 1;
         }
+        Ok(Step { data: &[], consumed: at })
+    }
+
+    /// One byte outside the data.
+    fn next(&mut self, byte: u8) -> Result<State, ChunkError> {
+        self.count()?;
+        match (self.state, byte) {
+            (State::FirstDigit | State::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                self.digit(byte)?;
+                Ok(State::Digits)
+            }
+            (State::FirstDigit, _) => Err(ChunkError::Size),
+            (State::Digits | State::Padding, b' ' | b'\t') => Ok(State::Padding),
+            (State::Digits | State::Padding, b';') => Ok(State::Extension),
+            (State::Digits | State::Padding | State::Extension, b'\r') => Ok(State::SizeLineFeed),
+            (State::Extension, b'\n') => Err(ChunkError::LineEnd),
+            (State::Extension, _) => Ok(State::Extension),
+            (State::Digits | State::Padding, _) => Err(ChunkError::Size),
+            (State::SizeLineFeed, b'\n') => {
+                self.line = 0;
+                Ok(if self.remaining == 0 { State::TrailerStart } else { State::Data })
+            }
+            (State::DataReturn, b'\r') => Ok(State::DataLineFeed),
+            (State::DataLineFeed, b'\n') => {
+                self.line = 0;
+                Ok(State::FirstDigit)
+            }
+            (State::TrailerStart, b'\r') => Ok(State::LastLineFeed),
+            (State::TrailerStart | State::Trailer, b'\n') => Err(ChunkError::LineEnd),
+            (State::Trailer, b'\r') => Ok(State::TrailerLineFeed),
+            (State::TrailerStart | State::Trailer, _) => Ok(State::Trailer),
+            (State::TrailerLineFeed, b'\n') => Ok(State::TrailerStart),
+            (State::LastLineFeed, b'\n') => Ok(State::Done),
+            _ => Err(ChunkError::LineEnd),
+        }
+    }
+
+    /// Bounds what stands around the data.
+    fn count(&mut self) -> Result<(), ChunkError> {
+        self.line += 1;
+        let trailers = matches!(
+            self.state,
+            State::TrailerStart | State::Trailer | State::TrailerLineFeed | State::LastLineFeed
+        );
+        match trailers {
+            true if self.line > MAX_TRAILERS => Err(ChunkError::TrailersTooLong),
+            false if self.line > MAX_LINE => Err(ChunkError::LineTooLong),
+            _ => Ok(()),
+        }
+    }
+
+    fn digit(&mut self, byte: u8) -> Result<(), ChunkError> {
+        let digit = (byte as char).to_digit(16).ok_or(ChunkError::Size)?;
+        self.remaining = self
+            .remaining
+            .checked_mul(16)
+            .and_then(|size| size.checked_add(u64::from(digit)))
+            .ok_or(ChunkError::SizeTooLarge)?;
         Ok(())
     }
-
-    /// Whether the body is whole.
-    #[must_use]
-    pub fn is_done(&self) -> bool {
-        self.expect == Expect::Done
-    }
-
-    /// What follows a whole line.
-    fn after(&mut self, line: &[u8]) -> Result<Expect, String> {
-        let shown = || line.escape_ascii().to_string();
-        match self.expect {
-            Expect::Size => {
-                let digits = line.split(|byte| *byte == b';').next().unwrap_or_default();
-                match size(digits.trim_ascii_end()) {
-                    Some(0) => Ok(Expect::Trailer),
-                    Some(size) => Ok(Expect::Data(size)),
-                    None => Err(format!("`{}` is not the size of a chunk", shown())),
-                }
-            }
-            Expect::DataEnd if line.is_empty() => Ok(Expect::Size),
-            Expect::DataEnd => Err(format!("a chunk goes on beyond its size: `{}`", shown())),
-            Expect::Trailer if line.is_empty() => Ok(Expect::Done),
-            Expect::Trailer => {
-                self.trailers += line.len();
-                if self.trailers > LONGEST_TRAILERS {
-                    return Err(format!("more than {LONGEST_TRAILERS} bytes of trailers"));
-                }
-                Ok(Expect::Trailer)
-            }
-            Expect::Data(_) | Expect::Done => unreachable!("no line is expected here"),
-        }
-    }
-}
-
-/// Hexadecimal digits and nothing else, at most 16 of them.
-fn size(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || digits.len() > 16 || !digits.iter().all(u8::is_ascii_hexdigit) {
-        return None;
-    }
-    u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Decoder;
-    use proptest::prelude::{any, prop, prop_assert_eq, proptest};
+    use super::*;
+    use proptest::prelude::*;
 
-    fn decode(pieces: &[&[u8]]) -> Result<(Vec<u8>, bool), String> {
-        let (mut decoder, mut body) = (Decoder::default(), Vec::new());
-        for piece in pieces {
-            decoder.decode(piece, |bytes| {
-                body.extend_from_slice(bytes);
-                Ok::<(), String>(())
-            })?;
+    /// Decodes pieces; the body, whether it ended, and the bytes behind it.
+    fn decode<'a>(
+        pieces: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(Vec<u8>, bool, usize), ChunkError> {
+        let (mut decoder, mut body, mut left) = (Decoder::default(), Vec::new(), 0);
+        for mut piece in pieces {
+            while !piece.is_empty() && !decoder.is_done() {
+                let step = decoder.step(piece)?;
+                assert!(step.consumed > 0, "a step takes something");
+                body.extend_from_slice(step.data);
+                piece = &piece[step.consumed..];
+            }
+            left += piece.len();
         }
-        Ok((body, decoder.is_done()))
+        Ok((body, decoder.is_done(), left))
+    }
+
+    fn whole(input: &[u8]) -> Result<(Vec<u8>, bool, usize), ChunkError> {
+        decode([input])
     }
 
     #[test]
-    fn extensions_and_trailers_are_passed_over() {
-        let coded = b"4;name=\"v\"\r\nWiki\r\n00A \r\n0123456789\r\n0\r\nX: y\r\n\r\nbehind";
-        assert_eq!(decode(&[coded]), Ok((b"Wiki0123456789".to_vec(), true)));
+    fn chunks_extensions_and_trailers() {
+        let ok = |body: &[u8], left| Ok((body.to_vec(), true, left));
+        assert_eq!(whole(b"0\r\n\r\n"), ok(b"", 0));
+        assert_eq!(whole(b"5\r\nhello\r\n0\r\n\r\n"), ok(b"hello", 0));
+        assert_eq!(whole(b"5;a=\"b\"\r\nhello\r\nA  \r\n0123456789\r\n00\r\n\r\n!!"), {
+            ok(b"hello0123456789", 2)
+        });
+        assert_eq!(whole(b"1\r\nx\r\n0\r\nEtag: a\r\nB: c\r\n\r\n"), ok(b"x", 0));
+        assert_eq!(whole(b"2\r\n\r\n\r\n0\r\n\r\n"), ok(b"\r\n", 0));
     }
 
     #[test]
-    fn a_body_that_stops_early_is_not_done() {
-        assert_eq!(decode(&[b"4\r\nWi"]), Ok((b"Wi".to_vec(), false)));
-        assert_eq!(decode(&[b"4\r\nWiki\r\n0\r\n"]), Ok((b"Wiki".to_vec(), false)));
+    fn a_truncated_body_is_not_done() {
+        let input = b"5;x\r\nhello\r\n0\r\nA: b\r\n\r\n";
+        for end in 0..input.len() {
+            let (_, done, _) = whole(&input[..end]).unwrap();
+            assert!(!done, "the first {end} bytes");
+        }
     }
 
     #[test]
-    fn what_is_not_the_coding_is_refused() {
-        for (coded, reason) in [
-            (&b"x\r\n"[..], "`x` is not the size"),
-            (b"\r\n", "is not the size"),
-            (b"-1\r\n", "is not the size"),
-            (b"+1\r\n", "is not the size"),
-            (b"11111111111111111\r\n", "is not the size"),
-            (b"2\r\nabc\r\n", "beyond its size"),
-            (&[b'1'; 5000], "a line of 5000 bytes"),
+    fn what_is_wrong_is_said() {
+        for (input, error) in [
+            (&b"\r\n"[..], ChunkError::Size),
+            (b"-1\r\n", ChunkError::Size),
+            (b"0x5\r\n", ChunkError::Size),
+            (b"5 5\r\nhello", ChunkError::Size),
+            (b"5\nhello", ChunkError::Size),
+            (b"5;a\nhello", ChunkError::LineEnd),
+            (b"5\rhello", ChunkError::LineEnd),
+            (b"10000000000000000\r\n", ChunkError::SizeTooLarge),
+            (b"4\r\nhello\r\n", ChunkError::LineEnd),
+            (b"5\r\nhello\n", ChunkError::LineEnd),
+            (b"0\r\n\n", ChunkError::LineEnd),
+            (b"0\r\nA: b\n", ChunkError::LineEnd),
+            (b"0\r\n\rx", ChunkError::LineEnd),
         ] {
-            let refused = decode(&[coded]).unwrap_err();
-            assert!(refused.contains(reason), "{refused}");
+            assert_eq!(whole(input), Err(error), "{}", input.escape_ascii());
         }
-        let trailers = [b"0\r\n".to_vec(), b"Name: value\r\n".repeat(10_000)].concat();
-        assert!(decode(&[&trailers]).unwrap_err().contains("bytes of trailers"));
+    }
+
+    #[test]
+    fn what_has_no_end_is_cut() {
+        let endless = |start: &[u8]| [start, &[b'a'; MAX_TRAILERS + 1]].concat();
+        assert_eq!(whole(&endless(b"5;")), Err(ChunkError::LineTooLong));
+        assert_eq!(whole(&[b'0'; MAX_LINE + 1]), Err(ChunkError::LineTooLong));
+        assert_eq!(whole(&endless(b"0\r\n")), Err(ChunkError::TrailersTooLong));
+        let short_ones = [&b"0\r\n"[..], &b"A: b\r\n".repeat(MAX_TRAILERS / 6 + 1)].concat();
+        assert_eq!(whole(&short_ones), Err(ChunkError::TrailersTooLong));
     }
 
     proptest! {
         #[test]
-        fn the_pieces_do_not_matter(
-            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..40), 0..8),
-            cuts in prop::collection::vec(any::<usize>(), 0..20),
+        fn any_chunks_in_any_pieces(
+            chunks in prop::collection::vec(prop::collection::vec(any::<u8>(), 1..200), 0..8),
+            extension in "(;[a-z]{0,9}(=[a-z\"]{0,9})?)?",
+            trailer in "([A-Z][a-z]{0,9}: [ -~]{0,20}\r\n){0,3}",
+            cut in 1_usize..50,
         ) {
-            let mut coded = Vec::new();
+            let mut wire = Vec::new();
             for chunk in &chunks {
-                coded.extend(format!("{:x}\r\n", chunk.len()).into_bytes());
-                coded.extend(chunk);
-                coded.extend(b"\r\n");
+                wire.extend_from_slice(format!("{:x}{extension}\r\n", chunk.len()).as_bytes());
+                wire.extend_from_slice(chunk);
+                wire.extend_from_slice(b"\r\n");
             }
-            coded.extend(b"0\r\n\r\n");
-            let mut places: Vec<usize> = cuts.iter().map(|cut| cut % (coded.len() + 1)).collect();
-            places.extend([0, coded.len()]);
-            places.sort_unstable();
-            let pieces: Vec<&[u8]> = places.windows(2).map(|it| &coded[it[0]..it[1]]).collect();
-            prop_assert_eq!(decode(&pieces), Ok((chunks.concat(), true)));
+            wire.extend_from_slice(format!("0{extension}\r\n{trailer}\r\n").as_bytes());
+            prop_assert_eq!(decode(wire.chunks(cut)), Ok((chunks.concat(), true, 0)));
+        }
+
+        #[test]
+        fn arbitrary_bytes_do_not_depend_on_the_pieces(
+            wire in prop::collection::vec(
+                prop::sample::select(&b"0123fA;\r\n: x"[..]), 0..60),
+            cut in 1_usize..9,
+        ) {
+            let all = whole(&wire).map(|(body, done, _)| (body, done));
+            let pieces = decode(wire.chunks(cut)).map(|(body, done, _)| (body, done));
+            prop_assert_eq!(all, pieces);
         }
     }
 }

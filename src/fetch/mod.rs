@@ -1,337 +1,229 @@
-//! Fetching a page over a raw socket: the tutorial's second client.
+//! The tutorial's web client: one GET over a plain socket, the head here, the body there.
 //!
-//! Resolves, connects, sends one request, reads the answer to its end, decodes and checks it.
-//! Library code: what has come is handed to a [`Sink`]; nothing is printed and no file touched.
+//! Owns the way from a URL to a whole body: [`Url`] (what can be asked for), the exchange (one
+//! request on one connection), the head and the body's end, and [`Save`] (a file that appears
+//! only when whole). Called by `welcomed fetch`; it prints nothing and reports to an
+//! [`Observer`].
+//!
+//! HTTP/1.1 with `Connection: close`, no TLS, no content codings. Everything that a server sends
+//! is bounded: 64 KiB and 128 fields of head, 16 interim answers, the lines between chunks; the
+//! body and the time are where [`Options`] says so.
 
+mod body;
 mod chunked;
-mod response;
+mod dial;
+mod exchange;
+mod head;
+mod save;
 mod url;
 
-use response::{Body, LONGEST_HEAD};
-use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use dial::{Deadline, TimeIsUp};
+use exchange::Exchange;
+use std::io;
+use std::time::Duration;
 
-pub use chunked::Decoder;
-pub use response::Head;
-pub use url::Url;
+pub use chunked::ChunkError;
+pub use dial::{Error as DialError, Tried};
+pub use head::Head;
+pub use save::Save;
+pub use url::{Url, UrlError};
 
-/// How long one address may take to answer a connect.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// The most redirects that are followed.
-pub const MOST_REDIRECTS: usize = 10;
-
-/// Bounds of a fetch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+/// How far a fetch may go. By default: no limits, and no redirects.
+#[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// For all of it, redirects included; the look-up of a name may take longer. Default: none.
+    /// How long all of it may take: resolving, connecting, redirects, body.
     pub max_time: Option<Duration>,
-    /// Longest body in bytes. Default: none.
+    /// How many bytes of body.
     pub max_size: Option<u64>,
-    /// Follow redirects, at most [`MOST_REDIRECTS`]. Default: no.
-    pub follow: bool,
+    /// How many redirects are followed. At 0 a redirect is an answer like any other.
+    pub max_redirects: usize,
 }
 
-/// Where an answer goes.
-pub trait Sink {
-    /// A head has come, of the answer or of a redirect before it.
-    ///
-    /// # Errors
-    ///
-    /// Whatever ends the fetch.
-    fn head(&mut self, head: &Head) -> io::Result<()>;
+/// A redirect that was met.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Redirect {
+    /// The status and its reason.
+    pub status_line: String,
+    /// Where to: resolved, or as it came if it is no URL.
+    pub to: String,
+    /// Whether the fetch goes on there.
+    pub followed: bool,
+}
 
-    /// The next bytes of the answer's body.
+/// Hears of a fetch while it runs, and takes the body.
+pub trait Observer {
+    /// A redirect was met; if it is followed, its head and body are not reported.
+    fn redirect(&mut self, _redirect: &Redirect) {}
+
+    /// The answer's head is here, and the body begins; `length` is its size if that is known.
     ///
     /// # Errors
     ///
-    /// Whatever ends the fetch.
+    /// Ends the fetch with [`Error::Output`].
+    fn head(&mut self, head: &Head, length: Option<u64>) -> io::Result<()>;
+
+    /// The next bytes of the body.
+    ///
+    /// # Errors
+    ///
+    /// Ends the fetch with [`Error::Output`].
     fn body(&mut self, bytes: &[u8]) -> io::Result<()>;
+
+    /// Asked before each read and ten times a second while nothing comes; `false` ends the fetch
+    /// with [`Error::Interrupted`].
+    fn go_on(&mut self) -> bool {
+        true
+    }
 }
 
 /// Why there is no whole answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// The host's name has no address.
-    #[error("{host}: {source}")]
-    Resolve {
-        /// The name.
-        host: String,
-        /// What the look-up said.
-        source: io::Error,
-    },
-    /// No address could be connected to. Names each with its error.
-    #[error("cannot connect to {0}")]
-    Connect(String),
-    /// The connection broke.
-    #[error("{url}: {source}")]
-    Io {
-        /// What was being fetched.
-        url: Url,
-        /// What went wrong.
-        source: io::Error,
-    },
-    /// The answer is not what HTTP allows, or not whole. Says what is wrong.
-    #[error("{url}: {reason}")]
-    Answer {
-        /// What was being fetched.
-        url: Url,
-        /// What is wrong.
-        reason: String,
-    },
-    /// It took longer than `max_time`.
-    #[error("{url}: not done after {}", humantime::format_duration(*.after))]
-    TooSlow {
-        /// What was being fetched.
-        url: Url,
-        /// The bound.
+    /// There is no connection.
+    #[error(transparent)]
+    Connect(#[from] dial::Error),
+    /// The connection failed.
+    #[error("the connection failed: {0}")]
+    Connection(#[source] io::Error),
+    /// The time is up.
+    #[error("not finished within {after:?}")]
+    TimedOut {
+        /// How long there was.
         after: Duration,
     },
-    /// The body is longer than `max_size`.
-    #[error("{url}: the body is longer than {limit} bytes")]
-    TooLarge {
-        /// What was being fetched.
-        url: Url,
-        /// The bound.
-        limit: u64,
+    /// The server closed before its answer's head was whole.
+    #[error("the server closed the connection after {received} bytes, before a whole head")]
+    NoAnswer {
+        /// Bytes of head.
+        received: usize,
     },
-    /// A redirect leads nowhere that can be fetched, or there are too many.
-    #[error("{url}: redirected {reason}")]
-    Redirect {
-        /// What was being fetched.
-        url: Url,
-        /// Where to, and why not.
+    /// Another protocol, or none.
+    #[error("the server's answer is not HTTP/1.1: {reason}")]
+    NotHttp {
+        /// What is wrong with it.
         reason: String,
     },
-    /// The sink would not take more.
-    #[error(transparent)]
-    Sink(io::Error),
+    /// A head without an end.
+    #[error("the answer's head is longer than {limit} bytes")]
+    HeadTooLarge {
+        /// How long it may be.
+        limit: usize,
+    },
+    /// A coding that was not asked for.
+    #[error("the transfer coding `{codings}` is not supported; allowed is `chunked`")]
+    Coding {
+        /// What the head says.
+        codings: String,
+    },
+    /// A length that is no number.
+    #[error("the answer's Content-Length `{value}` is not a number of bytes")]
+    Length {
+        /// What the head says.
+        value: String,
+    },
+    /// Two lengths: the body's end is in doubt.
+    #[error("the answer has two lengths, both {first} and {other}")]
+    Lengths {
+        /// The first.
+        first: String,
+        /// One that differs.
+        other: String,
+    },
+    /// The stream ended inside the body.
+    #[error("the body is cut short: {received} of {length} bytes came")]
+    Short {
+        /// Bytes that came.
+        received: u64,
+        /// Bytes that were announced.
+        length: u64,
+    },
+    /// The stream ended before the last chunk.
+    #[error("the body is cut short: the stream ended inside its chunks, after {received} bytes")]
+    ShortChunks {
+        /// Bytes that came.
+        received: u64,
+    },
+    /// A chunk is not one.
+    #[error("the chunked body is malformed: {0}")]
+    Chunk(#[from] ChunkError),
+    /// More body than allowed.
+    #[error("the body is larger than the limit of {limit} bytes{}", announced(*.length))]
+    TooLarge {
+        /// How long it may be.
+        limit: u64,
+        /// How long it said it would be, if it did.
+        length: Option<u64>,
+    },
+    /// A redirect that cannot be followed.
+    #[error("the redirect to `{to}` cannot be followed: {source}")]
+    Redirect {
+        /// To where.
+        to: String,
+        /// Why not.
+        source: UrlError,
+    },
+    /// Redirects without an end.
+    #[error("more than {limit} redirects; the last one leads to {to}")]
+    TooManyRedirects {
+        /// How many are allowed.
+        limit: usize,
+        /// Where it would go on.
+        to: String,
+    },
+    /// The observer could not take the head or the body.
+    #[error("{0}")]
+    Output(#[source] io::Error),
+    /// The observer wanted no more.
+    #[error("interrupted")]
+    Interrupted,
 }
 
-/// Fetches a page; `sink` gets its head and its body. Returns the status of the answer. Blocks
-/// until it is whole.
+fn announced(length: Option<u64>) -> String {
+    length.map(|length| format!(": it has {length}")).unwrap_or_default()
+}
+
+impl From<TimeIsUp> for Error {
+    fn from(TimeIsUp { after }: TimeIsUp) -> Self {
+        Self::TimedOut { after }
+    }
+}
+
+/// Fetches `url` and hands head and body to `observer`. Whatever its status, an answer that came
+/// whole is a success.
 ///
 /// # Errors
 ///
-/// Anything but a whole answer. Its status does not matter.
-pub fn fetch(url: &Url, options: &Options, sink: &mut dyn Sink) -> Result<u16, Error> {
-    let mut url = url.clone();
-    let deadline = options.max_time.map(|time| (Instant::now() + time, time));
-    for _ in 0..=MOST_REDIRECTS {
-        let mut exchange = Exchange::begin(&url, options, deadline)?;
-        let (head, body, rest) = exchange.read_head()?;
-        sink.head(&head).map_err(Error::Sink)?;
-        let next = match &head.location {
-            Some(location) if options.follow => {
-                url.resolve(location).map_err(|reason| Error::Redirect {
-                    url: url.clone(),
-                    reason: format!("to where it cannot go: {reason}"),
-                })?
-            }
-            _ => {
-                exchange.read_body(body, rest, sink)?;
-                return Ok(head.status);
-            }
-        };
-        url = next;
-    }
-    Err(Error::Redirect { url, reason: format!("more than {MOST_REDIRECTS} times") })
-}
-
-/// One request and its answer.
-struct Exchange<'a> {
-    url: &'a Url,
-    options: &'a Options,
-    deadline: Option<(Instant, Duration)>,
-    socket: TcpStream,
-}
-
-impl<'a> Exchange<'a> {
-    fn begin(
-        url: &'a Url,
-        options: &'a Options,
-        deadline: Option<(Instant, Duration)>,
-    ) -> Result<Self, Error> {
-        let socket = connect(url, deadline)?;
-        let mut exchange = Self { url, options, deadline, socket };
-        let request = format!(
-            "GET {} HTTP/1.1\r\nHost: {}\r\nUser-Agent: welcomed/{}\r\nAccept: */*\r\n\
-             Connection: close\r\n\r\n",
-            url.target(),
-            url.authority(),
-            env!("CARGO_PKG_VERSION")
-        );
-        let left = exchange.left()?;
-        let sent = exchange.socket.set_write_timeout(left);
-        sent.and_then(|()| exchange.socket.write_all(request.as_bytes()))
-            .map_err(|error| exchange.failed(error))?;
-        Ok(exchange)
-    }
-
-    /// Reads up to the end of the final head; returns what came behind it too.
-    fn read_head(&mut self) -> Result<(Head, Body, Vec<u8>), Error> {
-        let mut bytes = Vec::new();
-        let mut buffer = [0; 16 << 10];
-        loop {
-            while let Some((head, body, length)) =
-                response::parse(&bytes).map_err(|reason| self.wrong(reason))?
-            {
-                bytes.drain(..length);
-                // An interim answer is followed by the real one.
-                if head.status >= 200 {
-                    return Ok((head, body, bytes));
+/// See [`Error`]. The observer may have seen part of the body by then.
+pub fn fetch(url: Url, options: &Options, observer: &mut dyn Observer) -> Result<Head, Error> {
+    let deadline = Deadline::within(options.max_time);
+    let mut url = url;
+    let mut followed = 0;
+    loop {
+        let mut exchange = Exchange::start(&url, &deadline)?;
+        let head = exchange.head(observer)?;
+        if let Some(location) = head.location() {
+            let follow = options.max_redirects > 0;
+            let resolved = url.resolve(location);
+            let to = match &resolved {
+                Ok(to) => to.clone(),
+                Err(_) => String::from_utf8_lossy(location).into_owned(),
+            };
+            let followable = follow && followed < options.max_redirects;
+            let status_line = head.status_line();
+            observer.redirect(&Redirect { status_line, to: to.clone(), followed: followable });
+            if follow {
+                if !followable {
+                    return Err(Error::TooManyRedirects { limit: options.max_redirects, to });
                 }
-            }
-            if bytes.len() > LONGEST_HEAD {
-                return Err(self.wrong(format!("its head is longer than {LONGEST_HEAD} bytes")));
-            }
-            match self.read(&mut buffer)? {
-                0 => return Err(self.wrong("it ended before its head was whole".to_owned())),
-                count => bytes.extend_from_slice(&buffer[..count]),
+                followed += 1;
+                let next = resolved.and_then(|to| to.parse());
+                url = next.map_err(|source| Error::Redirect { to, source })?;
+                continue;
             }
         }
+        let body = head.body()?;
+        observer.head(&head, body.length()).map_err(Error::Output)?;
+        exchange.body(body, options.max_size, observer)?;
+        return Ok(head);
     }
-
-    fn read_body(&mut self, body: Body, rest: Vec<u8>, sink: &mut dyn Sink) -> Result<(), Error> {
-        let mut body = body;
-        let mut size = 0;
-        let mut buffer = rest;
-        loop {
-            self.take(&mut body, &buffer, &mut size, sink)?;
-            if is_whole(&body) {
-                return Ok(());
-            }
-            buffer.resize(64 << 10, 0);
-            let count = self.read(&mut buffer)?;
-            buffer.truncate(count);
-            if count == 0 {
-                return self.at_end(&body);
-            }
-        }
-    }
-
-    /// Hands the next bytes of the stream on.
-    fn take(
-        &self,
-        body: &mut Body,
-        bytes: &[u8],
-        size: &mut u64,
-        sink: &mut dyn Sink,
-    ) -> Result<(), Error> {
-        let limit = self.options.max_size.unwrap_or(u64::MAX);
-        let mut hand_on = |bytes: &[u8]| {
-            *size += bytes.len() as u64;
-            if *size > limit {
-                return Err(Refused::TooLarge(limit));
-            }
-            sink.body(bytes).map_err(Refused::Sink)
-        };
-        let outcome = match body {
-            Body::None => Ok(()),
-            Body::Stream => hand_on(bytes),
-            Body::Chunked(decoder) => decoder.decode(bytes, hand_on),
-            Body::Length { all, .. } if *all > limit => Err(Refused::TooLarge(limit)),
-            Body::Length { all, come } => {
-                let left = usize::try_from(*all - *come).unwrap_or(usize::MAX);
-                let own = &bytes[..bytes.len().min(left)];
-                *come += own.len() as u64;
-                hand_on(own)
-            }
-        };
-        outcome.map_err(|refused| match refused {
-            Refused::Coding(reason) => self.wrong(format!("its chunks are wrong: {reason}")),
-            Refused::TooLarge(limit) => Error::TooLarge { url: self.url.clone(), limit },
-            Refused::Sink(error) => Error::Sink(error),
-        })
-    }
-
-    /// The stream has ended: whether the body may end there.
-    fn at_end(&self, body: &Body) -> Result<(), Error> {
-        match body {
-            Body::Length { all, come } => Err(self
-                .wrong(format!("its body is short: {come} bytes of the {all} that it announced"))),
-            Body::Chunked(_) => Err(self.wrong("it ended before its last chunk".to_owned())),
-            Body::None | Body::Stream => Ok(()),
-        }
-    }
-
-    fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Error> {
-        loop {
-            let left = self.left()?;
-            let read = self.socket.set_read_timeout(left).and_then(|()| self.socket.read(buffer));
-            match read {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => return read.map_err(|error| self.failed(error)),
-            }
-        }
-    }
-
-    /// How much of `max_time` is left.
-    fn left(&self) -> Result<Option<Duration>, Error> {
-        left(self.url, self.deadline)
-    }
-
-    fn wrong(&self, reason: String) -> Error {
-        Error::Answer { url: self.url.clone(), reason }
-    }
-
-    /// A time-out of the socket is the fetch's own.
-    fn failed(&self, source: io::Error) -> Error {
-        let timed_out =
-            matches!(source.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-        match self.deadline {
-            Some((_, after)) if timed_out => Error::TooSlow { url: self.url.clone(), after },
-            _ => Error::Io { url: self.url.clone(), source },
-        }
-    }
-}
-
-/// Why the body does not go on.
-enum Refused {
-    Coding(String),
-    TooLarge(u64),
-    Sink(io::Error),
-}
-
-impl From<String> for Refused {
-    fn from(reason: String) -> Self {
-        Self::Coding(reason)
-    }
-}
-
-fn is_whole(body: &Body) -> bool {
-    match body {
-        Body::None => true,
-        Body::Length { all, come } => all == come,
-        Body::Chunked(decoder) => decoder.is_done(),
-        Body::Stream => false,
-    }
-}
-
-/// The time left, or the error that none is.
-fn left(url: &Url, deadline: Option<(Instant, Duration)>) -> Result<Option<Duration>, Error> {
-    let Some((moment, after)) = deadline else {
-        return Ok(None);
-    };
-    match moment.saturating_duration_since(Instant::now()) {
-        Duration::ZERO => Err(Error::TooSlow { url: url.clone(), after }),
-        left => Ok(Some(left)),
-    }
-}
-
-/// Tries each address that the host has.
-fn connect(url: &Url, deadline: Option<(Instant, Duration)>) -> Result<TcpStream, Error> {
-    let unresolved = |source| Error::Resolve { host: url.host().to_owned(), source };
-    let addresses: Vec<SocketAddr> =
-        (url.host(), url.port()).to_socket_addrs().map_err(unresolved)?.collect();
-    let mut errors = Vec::new();
-    for address in addresses {
-        let patience = left(url, deadline)?.unwrap_or(CONNECT_TIMEOUT).min(CONNECT_TIMEOUT);
-        match TcpStream::connect_timeout(&address, patience) {
-            Ok(socket) => return Ok(socket),
-            Err(error) => errors.push(format!("{address}: {error}")),
-        }
-    }
-    left(url, deadline)?;
-    Err(Error::Connect(errors.join("; ")))
 }

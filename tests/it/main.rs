@@ -11,7 +11,6 @@ mod fetch;
 mod hello;
 mod limits;
 mod metrics;
-mod nginx;
 mod services;
 mod stop;
 mod support;

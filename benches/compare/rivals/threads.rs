@@ -1,33 +1,36 @@
-//! The tutorial's design: a thread per client, in the standard library.
+//! The tutorial's design: a thread for each client, blocking reads and writes.
 
+use super::{GREETING, answer};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::thread;
 
-pub fn run(listener: &TcpListener) -> io::Result<()> {
-    for socket in listener.incoming() {
-        let socket = socket?;
-        // A client that goes away ends its thread.
-        thread::spawn(move || serve(socket).ok());
+const BUFFER: usize = 4 << 10;
+
+pub(super) fn serve(listener: TcpListener) -> io::Result<()> {
+    loop {
+        let (stream, _) = listener.accept()?;
+        stream.set_nodelay(true)?;
+        // A client that goes away ends its thread, whatever the reason.
+        thread::Builder::new().spawn(move || talk(stream).ok())?;
     }
-    Ok(())
 }
 
-fn serve(mut socket: TcpStream) -> io::Result<()> {
-    socket.set_nodelay(true)?;
-    socket.write_all(b"Welcome!\n")?;
-    let mut buffer = vec![0; 4096];
-    let mut replies = Vec::new();
-    let mut kept = 0;
+fn talk(mut stream: TcpStream) -> io::Result<()> {
+    let mut input = [0; BUFFER];
+    let mut output = Vec::new();
+    let mut partial = Vec::new();
+    stream.write_all(GREETING)?;
     loop {
-        let count = kept + socket.read(&mut buffer[kept..])?;
-        if count == kept {
+        let length = stream.read(&mut input)?;
+        if length == 0 {
             return Ok(());
         }
-        replies.clear();
-        let done = super::answer(&buffer[..count], &mut replies);
-        buffer.copy_within(done..count, 0);
-        kept = count - done;
-        socket.write_all(&replies)?;
+        output.clear();
+        let flow = answer(&mut partial, &input[..length], &mut output);
+        stream.write_all(&output)?;
+        if flow.is_none() {
+            return Ok(());
+        }
     }
 }

@@ -1,0 +1,33 @@
+//! What the clients' output has in common: text from the network, and a reader that has gone.
+//!
+//! Called by the subcommands that print what a server sent.
+
+use std::io::{self, ErrorKind};
+
+/// Text from the network, fit for a terminal: without control characters other than tab.
+pub(super) fn printable(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    text.chars().filter(|c| *c == '\t' || !c.is_control()).collect()
+}
+
+/// Whether the reader of standard output is still there; any other failure stays one.
+/// `welcomed client | head -1` has got what it wanted when the pipe closes.
+pub(super) fn reader_stays(written: io::Result<()>) -> io::Result<bool> {
+    match written {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_do_not_reach_a_terminal() {
+        let hostile = "a\tb\x1b[31mred\x07\u{9b}2J\x7f\r\nd";
+        assert_eq!(printable(hostile.as_bytes()), "a\tb[31mred2Jd");
+        assert_eq!(printable(b"Ren\xc3\xa9 \xff"), "René \u{fffd}");
+    }
+}
