@@ -198,3 +198,42 @@ fn every_metric_that_a_document_names_exists() {
     }
     check("metrics that do not exist", wrong);
 }
+
+/// `docs/metrics.md` has a row for each metric that is exported, with its type and labels.
+#[test]
+fn the_metrics_table_is_what_is_exported() {
+    let golden = fs::read_to_string(root().join("tests/it/golden/metrics.txt")).unwrap();
+    let mut exported = Vec::new();
+    for line in golden.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
+        let (name, kind) = line.split_once(' ').unwrap();
+        let mut labels = BTreeSet::new();
+        for sample in golden.lines().filter_map(|line| line.strip_prefix(name)) {
+            let sample = sample.strip_prefix("_bucket").unwrap_or(sample);
+            // Another metric may begin with this one's name.
+            let Some(pairs) = sample.strip_prefix('{') else { continue };
+            for pair in pairs.trim_end_matches('}').split(',') {
+                labels.insert(pair.split('=').next().unwrap().to_owned());
+            }
+        }
+        labels.remove("le");
+        exported.push((name.to_owned(), kind.to_owned(), labels));
+    }
+    let table = fs::read_to_string(root().join("docs/metrics.md")).unwrap();
+    let rows = table.lines().filter(|line| line.starts_with("| `welcomed_"));
+    let documented: Vec<_> = rows
+        .map(|row| {
+            let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+            let labels = cells[3].split(", ").map(|label| label.trim_matches('`').to_owned());
+            let labels = labels.filter(|label| !label.is_empty()).collect();
+            (cells[1].trim_matches('`').to_owned(), cells[2].to_owned(), labels)
+        })
+        .collect();
+    // The build's labels are no part of the golden file.
+    let plain = |mut all: Vec<(String, String, BTreeSet<String>)>| {
+        for (_, _, labels) in all.iter_mut().filter(|(name, ..)| name.ends_with("build_info")) {
+            labels.clear();
+        }
+        all
+    };
+    assert_eq!(plain(documented), plain(exported));
+}
