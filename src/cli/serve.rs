@@ -114,7 +114,7 @@ fn stop_on_signals(handle: Handle) -> Result<(), Failure> {
                 log::warn!("{name} again: ending at once");
                 std::process::exit(3);
             }
-            log::info!("{name}: stopping");
+            log::info!("{name}: stopping, {} connections are open", handle.stats().open());
             handle.stop();
         }
     };

@@ -28,7 +28,7 @@ impl Drain {
     pub(super) fn begin(engine: &Engine) -> Self {
         engine.gate.open.store(false, Ordering::SeqCst);
         let deadline = engine.clock.now().saturating_add(nanos(engine.options.drain_timeout));
-        log::info!("draining: {} connections are open", engine.table.open());
+        log::debug!("draining: {} connections are open", engine.table.open());
         Self { deadline, cut: 0, stuck: 0 }
     }
 
