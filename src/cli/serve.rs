@@ -3,8 +3,8 @@
 use super::settings::SettingsArgs;
 use super::{Failure, logger};
 use crate::config::{Settings, fit_connections};
-use crate::endpoint::SideEndpoint;
-use crate::server::{Address, Handle, Listener, Options, Server};
+use crate::endpoint::{SideEndpoint, endpoint};
+use crate::server::{Address, Handle, Listener, Network, Options, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -76,10 +76,14 @@ fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Re
     for address in handle.local_addrs() {
         announce("service", address);
     }
-    let endpoint = metrics.map(|listener| SideEndpoint::start(listener, &handle)).transpose();
-    let endpoint = endpoint.map_err(Failure::usage)?;
+    let start = |listener| {
+        let endpoint = endpoint(&handle)?.allow(settings.metrics_allow.clone());
+        SideEndpoint::serve(listener, endpoint.config(&settings.values()))
+    };
+    let endpoint = metrics.map(start).transpose().map_err(Failure::usage)?;
     if let Some(endpoint) = &endpoint {
         announce("metrics", endpoint.local_addr());
+        warn_of_everyone(endpoint.local_addr(), &settings.metrics_allow);
     }
     let watch = handle.clone();
     stop_on_signals(handle)?;
@@ -96,6 +100,19 @@ fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Re
         "the drain's time is over: {} connections cut off, {} workers still in a call",
         report.cut, report.stuck
     )))
+}
+
+/// The metrics tell about the service: they are for the operator.
+fn warn_of_everyone(address: &Address, allow: &[Network]) {
+    if let Address::Tcp(address) = address
+        && !address.ip().is_loopback()
+        && allow.is_empty()
+    {
+        log::warn!(
+            "the metrics on {address} are for everyone who reaches it: set metrics.allow to the \
+             networks that may"
+        );
+    }
 }
 
 /// One stable line per listener, in every log format and at every level: it tells a script which

@@ -4,7 +4,9 @@
 //! says what a value may be ([`kind`](super::kind)) and which field of [`Settings`] it fills.
 
 use super::Settings;
-use super::kind::{AddressOrOff, Addresses, AutoOr, Choice, Count, Field, Size, Slot, Time};
+use super::kind::{
+    AddressOrOff, Addresses, AutoOr, Choice, Count, Field, Networks, Size, Slot, Time,
+};
 use super::names::{LEVELS, LEVELS_AND_OFF, LogFormat, ServiceKind};
 use super::value::{Raw, Shown};
 use crate::protocol::Framing;
@@ -130,6 +132,17 @@ pub static KEYS: &[Key] = &[
             kind: AddressOrOff,
             get: |s| s.metrics_listen.clone(),
             set: |s, v| s.metrics_listen = v,
+        },
+    },
+    Key {
+        path: "metrics.allow",
+        flag: None,
+        help: "Networks whose clients the side endpoint answers; others get 403\n\n\
+               Empty, it answers everyone who reaches its address.",
+        slot: &Field {
+            kind: Networks,
+            get: |s| s.metrics_allow.clone(),
+            set: |s, v| s.metrics_allow = v,
         },
     },
     Key {

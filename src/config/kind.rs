@@ -5,7 +5,7 @@
 
 use super::Settings;
 use super::value::{Raw, Shown, either};
-use crate::server::Address;
+use crate::server::{Address, Network};
 use bytesize::ByteSize;
 use std::fmt;
 use std::time::Duration;
@@ -251,5 +251,31 @@ impl Kind for AddressOrOff {
 
     fn show(&self, value: &Option<Address>) -> Shown {
         Shown::Word(value.as_ref().map_or_else(|| "off".to_owned(), Address::to_string))
+    }
+}
+
+/// Networks, or none.
+pub(super) struct Networks;
+
+impl Kind for Networks {
+    type Value = Vec<Network>;
+    const PLACEHOLDER: &'static str = "NETWORK";
+    const LIST: bool = true;
+
+    fn allowed(&self) -> String {
+        "networks such as `10.0.0.0/8`, `fd00::/8` or `10.1.2.3`; none is everyone".to_owned()
+    }
+
+    fn parse(&self, raw: &Raw<'_>) -> Result<Vec<Network>, String> {
+        // A variable or a flag has no other way to say that there are none.
+        if raw.word() == Ok("") {
+            return Ok(Vec::new());
+        }
+        let network = |raw: &Raw<'_>| raw.word()?.parse().map_err(|_| raw.given());
+        raw.items().iter().map(network).collect()
+    }
+
+    fn show(&self, value: &Vec<Network>) -> Shown {
+        Shown::List(value.iter().map(Network::to_string).collect())
     }
 }

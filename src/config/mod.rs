@@ -18,7 +18,7 @@ mod names;
 mod rules;
 mod value;
 
-use crate::server::{Address, Options};
+use crate::server::{Address, Network, Options};
 use crate::service::{Delayed, Discard, Echo, Hello, Service};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +39,8 @@ pub struct Settings {
     pub listen: Vec<Address>,
     /// `metrics.listen`: where the side endpoint listens; `None` is `off`.
     pub metrics_listen: Option<Address>,
+    /// `metrics.allow`: whom the side endpoint answers; empty is everyone.
+    pub metrics_allow: Vec<Network>,
     /// `pool.workers`: `None` is `auto`, the engine's own choice.
     pub workers: Option<NonZeroUsize>,
     /// `service.kind`: what is done with a message.
@@ -64,6 +66,7 @@ impl Default for Settings {
         Self {
             listen: vec![local(9999)],
             metrics_listen: Some(local(9998)),
+            metrics_allow: Vec::new(),
             workers: None,
             service: ServiceKind::Hello,
             work_delay: Duration::ZERO,
@@ -118,6 +121,12 @@ impl Settings {
     #[must_use]
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// All settings as a TOML file, without where they came from: the same for the same settings.
+    #[must_use]
+    pub fn values(&self) -> String {
+        Self { origins: BTreeMap::new(), ..self.clone() }.to_toml()
     }
 
     /// All settings as a TOML file. A comment behind a value says where it came from, unless it

@@ -33,6 +33,7 @@ fn values(settings: &Settings) -> impl PartialEq + fmt::Debug {
     let Settings {
         listen,
         metrics_listen,
+        metrics_allow,
         workers,
         service,
         work_delay,
@@ -42,7 +43,8 @@ fn values(settings: &Settings) -> impl PartialEq + fmt::Debug {
         origins: _,
         warnings: _,
     } = settings.clone();
-    (listen, metrics_listen, workers, service, work_delay, log_level, log_format, engine)
+    let metrics = (metrics_listen, metrics_allow);
+    (listen, metrics, workers, service, work_delay, log_level, log_format, engine)
 }
 
 fn key(path: &str) -> &'static Key {
@@ -103,6 +105,7 @@ work_delay = "1s 500ms"
 max_message = "1.5KiB"
 [metrics]
 listen = "off"
+allow = ["10.0.0.0/8", "fd00::1"]
 [log]
 level = "off"
 format = "json"
@@ -128,6 +131,8 @@ fn every_key_of_a_file_arrives() {
     let expected = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:80", r#"unix:/run/a "quoted\path".sock"#];
     assert_eq!(listen, expected);
     assert_eq!(settings.metrics_listen, None);
+    let allowed: Vec<_> = settings.metrics_allow.iter().map(ToString::to_string).collect();
+    assert_eq!(allowed, ["10.0.0.0/8", "fd00::1/128"]);
     assert_eq!(settings.service, ServiceKind::Echo);
     assert_eq!(settings.work_delay, Duration::from_millis(1500));
     assert_eq!(settings.log_level, log::LevelFilter::Off);

@@ -3,6 +3,7 @@
 //! busy or stuck: that is the point of it.
 
 mod http;
+mod meters;
 mod routes;
 #[cfg(test)]
 mod tests;
@@ -11,6 +12,7 @@ use crate::metrics::{collector, process_collector};
 use crate::protocol::Framing;
 use crate::server::{Address, Error, Handle, Listener, Options, Server};
 use prometheus::Registry;
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -52,30 +54,29 @@ impl SideEndpoint {
     ///
     /// The system has no more descriptors or threads.
     pub fn start(listener: Listener, observed: &Handle) -> Result<Self, Error> {
-        let registry = Registry::new();
-        let (stats, state) = (observed.clone(), observed.clone());
-        for collector in [collector(PREFIX, move || stats.stats()), process_collector()] {
-            let registered = collector.and_then(|collector| registry.register(collector));
-            registered.map_err(|error| Error::Invalid(error.to_string()))?;
-        }
-        Self::serve(listener, Endpoint::new(registry, move || readiness(&state)))
+        Self::serve(listener, endpoint(observed)?)
     }
 
-    /// Serves an [`Endpoint`] of one's own, with a registry that holds more.
+    /// Serves an [`Endpoint`]: one that [`endpoint`] made, with a list of networks or more in its
+    /// registry, or one of one's own.
     ///
     /// # Errors
     ///
-    /// As [`start`](Self::start).
+    /// As [`start`](Self::start); or its registry has metrics of the endpoint's names.
     pub fn serve(listener: Listener, endpoint: Endpoint) -> Result<Self, Error> {
+        let meters = Arc::clone(&endpoint.meters);
+        let registered = meters.collector(PREFIX).and_then(|it| endpoint.registry().register(it));
+        registered.map_err(|error| Error::Invalid(error.to_string()))?;
         let server = Server::builder().options(options()).listener(listener).build(endpoint)?;
         let handle = server.handle();
+        meters.set_engine(handle.clone());
         let run = move || {
             if let Err(error) = server.run() {
                 log::error!("the side endpoint ended: {error}");
             }
         };
-        let thread = thread::Builder::new().name("http-accept".to_owned()).spawn(run);
-        Ok(Self { handle, thread: Some(thread?) })
+        let thread = thread::Builder::new().name("http-accept".to_owned()).spawn(run)?;
+        Ok(Self { handle, thread: Some(thread) })
     }
 
     /// Where it listens.
@@ -94,6 +95,22 @@ impl Drop for SideEndpoint {
             log::error!("the side endpoint's accept loop panicked");
         }
     }
+}
+
+/// An endpoint with the metrics of the server behind `observed`, those of this process, and the
+/// server's readiness.
+///
+/// # Errors
+///
+/// None with the names in use; a registry refuses two metrics of one name.
+pub fn endpoint(observed: &Handle) -> Result<Endpoint, Error> {
+    let registry = Registry::new();
+    let (stats, state) = (observed.clone(), observed.clone());
+    for collector in [collector(PREFIX, move || stats.stats()), process_collector()] {
+        let registered = collector.and_then(|collector| registry.register(collector));
+        registered.map_err(|error| Error::Invalid(error.to_string()))?;
+    }
+    Ok(Endpoint::new(registry, move || readiness(&state)))
 }
 
 fn readiness(server: &Handle) -> Readiness {

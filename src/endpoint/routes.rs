@@ -6,8 +6,13 @@
 //! all stuck.
 
 use super::http::{self, Answer, Rejection, Request};
-use crate::service::{Context, Flow, Refusal, Reply, Service, ServiceError};
+use super::meters::Meters;
+use crate::server::Network;
+use crate::service::{Context, Flow, Peer, Refusal, Reply, Service, ServiceError};
 use prometheus::{Registry, TextEncoder};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Instant;
 
 /// Whether the server wants new clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +27,9 @@ pub enum Readiness {
 pub struct Endpoint {
     registry: Registry,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    /// Whom it answers; empty is everyone.
+    allow: Vec<Network>,
+    pub(super) meters: Arc<Meters>,
 }
 
 impl Endpoint {
@@ -32,20 +40,43 @@ impl Endpoint {
         registry: Registry,
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Self {
-        Self { registry, readiness: Box::new(readiness) }
+        let readiness = Box::new(readiness);
+        Self { registry, readiness, allow: Vec::new(), meters: Arc::default() }
+    }
+
+    /// Answers clients in these networks only, others with 403; none means everyone.
+    #[must_use]
+    pub fn allow(mut self, networks: Vec<Network>) -> Self {
+        self.allow = networks;
+        self
+    }
+
+    /// Names the active configuration, by a hash of this text, in `config_info`.
+    #[must_use]
+    pub fn config(self, text: &str) -> Self {
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        self.meters.set_config(format!("{:016x}", hasher.finish()));
+        self
+    }
+
+    /// The registry, to register more with.
+    #[must_use]
+    pub fn registry(&self) -> &Registry {
+        &self.registry
     }
 }
 
 /// A page, and how it is made.
-struct Route {
+pub(super) struct Route {
     /// Its path, first, and other names of it.
-    paths: &'static [&'static str],
+    pub(super) paths: &'static [&'static str],
     about: &'static str,
     answer: fn(&Endpoint) -> Answer,
 }
 
 /// All pages; `/` and the answer to an unknown path list them.
-const ROUTES: &[Route] = &[
+pub(super) const ROUTES: &[Route] = &[
     Route { paths: &["/"], about: "this page", answer: |_| landing_page() },
     Route {
         paths: &["/metrics"],
@@ -66,12 +97,17 @@ const ROUTES: &[Route] = &[
 
 impl Endpoint {
     fn answer(&self, request: &Request<'_>) -> Answer {
-        let route = ROUTES.iter().find(|route| route.paths.contains(&request.path));
-        route.map_or_else(not_found, |route| (route.answer)(self))
+        let route = ROUTES.iter().position(|route| route.paths.contains(&request.path));
+        let answer = route.map_or_else(not_found, |route| (ROUTES[route].answer)(self));
+        self.meters.answered(route, answer.status);
+        answer
     }
 
     fn metrics(&self) -> Answer {
-        match TextEncoder::new().encode_to_string(&self.registry.gather()) {
+        let begun = Instant::now();
+        let text = TextEncoder::new().encode_to_string(&self.registry.gather());
+        self.meters.scraped(begun.elapsed(), text.is_err());
+        match text {
             Ok(body) => Answer {
                 status: 200,
                 // Prometheus 3 fails a scrape whose type it does not know.
@@ -88,6 +124,12 @@ impl Endpoint {
             Readiness::Ready => Answer::text(200, "ok"),
             Readiness::NotReady(reason) => Answer::text(503, format!("not ready: {reason}")),
         }
+    }
+}
+
+impl Endpoint {
+    fn permits(&self, client: Peer) -> bool {
+        self.allow.is_empty() || Network::any_contains(&self.allow, client)
     }
 }
 
@@ -118,8 +160,15 @@ impl Service for Endpoint {
         reply: &mut Reply<'_>,
     ) -> Result<Flow, ServiceError> {
         let (answer, head_only, keep_alive) = match http::parse(message) {
+            Ok(request) if !self.permits(ctx.peer()) => {
+                self.meters.refused_denied();
+                (Answer::text(403, "This address may not look here."), request.head_only, false)
+            }
             Ok(request) => (self.answer(&request), request.head_only, request.keep_alive),
-            Err(Rejection { answer, head_only }) => (answer, head_only, false),
+            Err(Rejection { answer, head_only }) => {
+                self.meters.refused_malformed();
+                (answer, head_only, false)
+            }
         };
         let keep_alive = keep_alive && !answer.is_error() && !ctx.stopping();
         answer.print(reply, head_only, keep_alive)?;

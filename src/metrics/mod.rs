@@ -12,3 +12,4 @@ pub(crate) use block::{Block, Counter, FIRST_BUCKET_NANOS, Stopwatch, counters};
 pub use collector::collector;
 pub use process::process_collector;
 pub use snapshot::{Distribution, LIFETIMES, ListenerStats, SECONDS, Snapshot};
+pub(crate) use table::{Kind, Row, Samples, Table, Value};

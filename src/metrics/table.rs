@@ -12,25 +12,25 @@ use prometheus::proto::{
 use std::collections::HashMap;
 
 /// One metric family: what it is called, what it says, and how it is read from an `S`.
-pub(super) struct Row<S> {
+pub(crate) struct Row<S> {
     /// The name behind the prefix.
-    pub(super) name: &'static str,
+    pub(crate) name: &'static str,
     /// Whether it may fall.
-    pub(super) kind: Kind,
+    pub(crate) kind: Kind,
     /// The names of its labels.
-    pub(super) labels: &'static [&'static str],
+    pub(crate) labels: &'static [&'static str],
     /// The help text. `{prefix}` stands for the prefix, so that it can name another metric.
-    pub(super) help: &'static str,
+    pub(crate) help: &'static str,
     /// Its samples in one reading. A family without samples is left out of the scrape.
-    pub(super) read: for<'a> fn(&'a S) -> Samples<'a>,
+    pub(crate) read: for<'a> fn(&'a S) -> Samples<'a>,
 }
 
 /// The samples of a family: the values of its labels, in the row's order, and what was measured.
-pub(super) type Samples<'a> = Vec<(Vec<&'a str>, Value<'a>)>;
+pub(crate) type Samples<'a> = Vec<(Vec<&'a str>, Value<'a>)>;
 
 /// What was measured.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Value<'a> {
+pub(crate) enum Value<'a> {
     /// A count or a level. Whole numbers are exact up to 2^53.
     Number(f64),
     /// A histogram's buckets.
@@ -39,7 +39,7 @@ pub(super) enum Value<'a> {
 
 /// The types of family in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Never falls while the process lives.
     Counter,
     /// A level.
@@ -50,7 +50,7 @@ pub(super) enum Kind {
 
 /// The collector over a table: `source` is read once per scrape, so that the families of one
 /// scrape belong together.
-pub(super) struct Table<S: 'static> {
+pub(crate) struct Table<S: 'static> {
     rows: &'static [Row<S>],
     descs: Vec<Desc>,
     source: Box<dyn Fn() -> S + Send + Sync>,
@@ -63,7 +63,7 @@ impl<S> Table<S> {
     /// # Errors
     ///
     /// If `prefix` makes no valid metric names.
-    pub(super) fn new(
+    pub(crate) fn new(
         prefix: &str,
         rows: &'static [Row<S>],
         source: impl Fn() -> S + Send + Sync + 'static,

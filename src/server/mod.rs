@@ -29,6 +29,7 @@ mod inbox;
 mod input;
 mod linger;
 mod listener;
+mod network;
 mod options;
 mod poller;
 mod pool;
@@ -52,6 +53,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 pub use address::Address;
 pub use handle::Handle;
 pub use listener::{ListenError, Listener};
+pub use network::Network;
 pub use options::{MAX_CONNECTIONS, MAX_MESSAGE, MAX_WORKERS, Options, default_workers};
 
 /// A server that listens and is ready to run.

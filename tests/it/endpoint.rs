@@ -5,11 +5,14 @@ use crate::services::Gate;
 use crate::support::{Client, Daemon, PATIENCE, TestServer, eventually, talk, tcp};
 use crossbeam_channel::bounded;
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
+use std::process::{Command, Stdio};
 use std::time::Duration;
-use welcomed::endpoint::SideEndpoint;
+use welcomed::endpoint::{SideEndpoint, endpoint};
 use welcomed::protocol::Framing;
 use welcomed::server::{Listener, Options};
+use welcomed::service::Hello;
 
 /// One request on a connection of its own: status and body.
 pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
@@ -39,7 +42,14 @@ fn the_counters_agree_with_what_the_clients_did() {
     let metrics = server.metrics.unwrap();
     let before = scrape(metrics);
     for (name, value) in &before {
-        let levels = ["process_", "_limit", "_info", "welcomed_workers", "welcomed_ready"];
+        let levels = [
+            "scrape_duration",
+            "process_",
+            "_limit",
+            "_info",
+            "welcomed_workers",
+            "welcomed_ready",
+        ];
         let level = levels.iter().any(|level| name.contains(level));
         // A worker that has just started has been busy for some microseconds.
         let zero = *value == 0.0 || name.contains("busy_seconds") && *value < 1.0;
@@ -106,6 +116,66 @@ fn it_answers_while_every_worker_of_the_service_is_blocked() {
     release.send(()).unwrap();
     drop(waiting);
     blocked.expect("wait");
+}
+
+#[test]
+fn with_a_list_of_networks_others_get_403() {
+    let service = TestServer::start(Options::default(), Hello);
+    for (allowed, status) in [("127.0.0.0/8", 200), ("127.0.0.2", 403), ("10.0.0.0/8", 403)] {
+        let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 16).unwrap();
+        let networks = vec![allowed.parse().unwrap()];
+        let endpoint = endpoint(&service.handle).unwrap().allow(networks);
+        let running = SideEndpoint::serve(listener, endpoint).unwrap();
+        let address = tcp(running.local_addr());
+        for path in ["/metrics", "/healthz", "/nowhere"] {
+            let expected = if path == "/nowhere" && status == 200 { 404 } else { status };
+            assert_eq!(get(address, path).0, expected, "{path} for {allowed}");
+        }
+    }
+}
+
+#[test]
+fn the_endpoint_counts_its_own_requests() {
+    let server = Daemon::serve(&[]);
+    let metrics = server.metrics.unwrap();
+    let first = scrape(metrics);
+    assert_eq!(first["welcomed_admin_requests_total{path=\"/metrics\",code=\"2xx\"}"], 0.0);
+    assert_eq!(get(metrics, "/nowhere").0, 404);
+    assert_eq!(get(metrics, "/-/ready").0, 200);
+    Client::connect(metrics).send("nonsense\r\n\r\n").rest();
+    let second = scrape(metrics);
+    let moved = [
+        ("welcomed_admin_requests_total{path=\"/metrics\",code=\"2xx\"}", 1.0),
+        ("welcomed_admin_requests_total{path=\"other\",code=\"4xx\"}", 1.0),
+        ("welcomed_admin_requests_total{path=\"/readyz\",code=\"2xx\"}", 1.0),
+        ("welcomed_admin_rejected_total{reason=\"malformed\"}", 1.0),
+        ("welcomed_admin_rejected_total{reason=\"auth\"}", 0.0),
+    ];
+    for (name, value) in moved {
+        assert_eq!(second[name], value, "{name}");
+    }
+    assert!(second["welcomed_scrape_duration_seconds"] > 0.0);
+    assert!(second.keys().any(|name| name.starts_with("welcomed_config_info{hash=")));
+}
+
+#[test]
+fn a_metrics_address_for_everyone_is_warned_about() {
+    // Nothing can reach it from outside here; 0.0.0.0 says that it might.
+    let arguments = ["--listen", "127.0.0.1:0", "--metrics-listen", "0.0.0.0:0"];
+    for (allow, warned) in [(None, true), (Some("10.0.0.0/8"), false)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
+        command.arg("serve").args(arguments).env_clear().stderr(Stdio::piped());
+        command.envs(allow.map(|networks| ("WELCOMED_METRICS_ALLOW", networks)));
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("Waiting for connection...") {
+            assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(said.contains("set metrics.allow to the networks"), warned, "{said}");
+    }
 }
 
 #[test]
