@@ -54,7 +54,7 @@ impl<'a> Worker<'a> {
         while !engine.crew.retires() {
             let now = &mut self.now;
             let next = engine.schedule.next(engine, &mut self.signals, |signals| {
-                block.busy.stop(engine.clock.now());
+                block.busy.stop(*now);
                 engine.poller.poll(true, signals);
                 *now = engine.clock.now();
                 block.busy.start(*now);
