@@ -3,7 +3,7 @@
 use super::settings::SettingsArgs;
 use super::{Failure, logger};
 use crate::config::{Settings, fit_connections};
-use crate::endpoint::SideEndpoint;
+use crate::endpoint::{Observed, SideEndpoint};
 use crate::server::{Address, Handle, Listener, Options, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -76,7 +76,8 @@ fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Re
     for address in handle.local_addrs() {
         announce("service", address);
     }
-    let endpoint = metrics.map(|listener| SideEndpoint::start(listener, &handle)).transpose();
+    let observed = Observed { handle: handle.clone(), config: settings.to_toml() };
+    let endpoint = metrics.map(|listener| SideEndpoint::start(listener, observed)).transpose();
     let endpoint = endpoint.map_err(Failure::usage)?;
     if let Some(endpoint) = &endpoint {
         announce("metrics", endpoint.local_addr());

@@ -6,6 +6,9 @@
 //! all stuck.
 
 use super::http::{self, Answer, Rejection, Request};
+use super::page;
+use super::status::Status;
+use crate::metrics::Snapshot;
 use crate::service::{Context, Flow, Refusal, Reply, Service, ServiceError};
 use prometheus::{Registry, TextEncoder};
 
@@ -18,10 +21,11 @@ pub enum Readiness {
     NotReady(String),
 }
 
-/// The HTTP service of the side endpoint: metrics, health and readiness.
+/// The HTTP service of the side endpoint: metrics, health and readiness, and the live page.
 pub struct Endpoint {
     registry: Registry,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    status: Option<Status>,
 }
 
 impl Endpoint {
@@ -32,7 +36,23 @@ impl Endpoint {
         registry: Registry,
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Self {
-        Self { registry, readiness: Box::new(readiness) }
+        Self { registry, readiness: Box::new(readiness), status: None }
+    }
+
+    /// Adds the live page and `/status`, about what `observe` reads: every two seconds for the
+    /// history, and at each request. `config` is shown as it is; leave secrets out.
+    #[must_use]
+    pub fn with_page(
+        mut self,
+        observe: impl Fn() -> Snapshot + Send + Sync + 'static,
+        config: String,
+    ) -> Self {
+        self.status = Some(Status::new(observe, config));
+        self
+    }
+
+    pub(super) fn status(&self) -> Option<&Status> {
+        self.status.as_ref()
     }
 }
 
@@ -44,9 +64,14 @@ struct Route {
     answer: fn(&Endpoint) -> Answer,
 }
 
-/// All pages; `/` and the answer to an unknown path list them.
+/// All pages; the answer to an unknown path lists them, and so does `/` without a live page.
 const ROUTES: &[Route] = &[
-    Route { paths: &["/"], about: "this page", answer: |_| landing_page() },
+    Route { paths: &["/"], about: "the server now, for a browser", answer: Endpoint::home },
+    Route {
+        paths: &["/status"],
+        about: "the same numbers as JSON, with the last 15 minutes",
+        answer: Endpoint::report,
+    },
     Route {
         paths: &["/metrics"],
         about: "metrics in the Prometheus text format",
@@ -64,21 +89,34 @@ const ROUTES: &[Route] = &[
     },
 ];
 
+/// Parts of the live page, which nobody asks for by hand.
+const PARTS: &[(&str, fn() -> Answer)] = &[("/page.css", page::css), ("/page.js", page::js)];
+
 impl Endpoint {
     fn answer(&self, request: &Request<'_>) -> Answer {
         let route = ROUTES.iter().find(|route| route.paths.contains(&request.path));
-        route.map_or_else(not_found, |route| (route.answer)(self))
+        if let Some(route) = route {
+            return (route.answer)(self).unless_known(request);
+        }
+        let part = PARTS.iter().find(|(path, _)| *path == request.path);
+        part.map_or_else(not_found, |(_, part)| part().unless_known(request))
+    }
+
+    fn home(&self) -> Answer {
+        if self.status.is_some() { page::html() } else { list_of_pages() }
+    }
+
+    fn report(&self) -> Answer {
+        let Some(status) = &self.status else {
+            return Answer::text(404, "This endpoint observes no server.");
+        };
+        Answer::new("application/json", status.report(&(self.readiness)()))
     }
 
     fn metrics(&self) -> Answer {
         match TextEncoder::new().encode_to_string(&self.registry.gather()) {
-            Ok(body) => Answer {
-                status: 200,
-                // Prometheus 3 fails a scrape whose type it does not know.
-                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                header: None,
-                body,
-            },
+            // Prometheus 3 fails a scrape whose type it does not know.
+            Ok(body) => Answer::new("text/plain; version=0.0.4; charset=utf-8", body),
             Err(error) => Answer::text(500, format!("The metrics cannot be written: {error}.")),
         }
     }
@@ -99,7 +137,7 @@ fn not_found() -> Answer {
     Answer::text(404, text)
 }
 
-fn landing_page() -> Answer {
+fn list_of_pages() -> Answer {
     let mut body = "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
                     <title>welcomed</title>\n<h1>welcomed</h1>\n<ul>\n"
         .to_owned();
@@ -107,7 +145,7 @@ fn landing_page() -> Answer {
         body += &format!("<li><a href=\"{0}\">{0}</a>: {about}</li>\n", paths[0]);
     }
     body += concat!("</ul>\n<p>Version ", env!("CARGO_PKG_VERSION"), "</p>\n</html>\n");
-    Answer { status: 200, content_type: "text/html; charset=utf-8", header: None, body }
+    Answer::new("text/html; charset=utf-8", body)
 }
 
 impl Service for Endpoint {
