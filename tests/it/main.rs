@@ -3,11 +3,13 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // tests
 #![allow(missing_docs, unreachable_pub)] // no API
 
+mod browser;
 mod config;
 mod endpoint;
 mod exposition;
 mod hello;
 mod limits;
+mod page;
 mod services;
 mod stop;
 mod support;

@@ -116,12 +116,14 @@ function span(history) {
   return [120, 300, 600, 900].find((seconds) => covered <= seconds) ?? 900;
 }
 
+const place = (point) => point.map((coordinate) => coordinate.toFixed(1)).join(' ');
+
 function path(points) {
   let text = '';
   let pen = false;
   for (const point of points) {
     // Where nothing was measured there is a gap; a lonely point is a dot.
-    if (point) text += `${pen ? 'L' : 'M'}${point[0].toFixed(1)} ${point[1].toFixed(1)}${pen ? '' : 'h0'}`;
+    if (point) text += pen ? `L${place(point)}` : `M${place(point)}h0`;
     pen = Boolean(point);
   }
   return text;
@@ -135,7 +137,7 @@ function band(upper, lower) {
     if (piece.length > 1) {
       const there = piece.map(([up]) => up);
       const back = piece.map(([, low]) => low).reverse();
-      text += `M${[...there, ...back].map((at) => at.map((n) => n.toFixed(1)).join(' ')).join('L')}Z`;
+      text += `M${[...there, ...back].map(place).join('L')}Z`;
     }
     piece = [];
   };
@@ -201,8 +203,8 @@ class Chart {
 
     const at = this.pick(history, x);
     if (this.cursor !== null && at >= 0) {
-      const place = x(history.time[at]);
-      parts.push(draw('line', { x1: place, x2: place, y1: EDGE.top, y2: bottom, class: 'cursor' }));
+      const x1 = x(history.time[at]);
+      parts.push(draw('line', { x1, x2: x1, y1: EDGE.top, y2: bottom, class: 'cursor' }));
     }
     const shown = columns.map((column) => chart.format(column[at] ?? (chart.time ? null : 0)));
     shown.forEach((text, index) => say(this.values[index], text));
@@ -217,11 +219,8 @@ class Chart {
   pick(history, x) {
     const newest = history.time.length - 1;
     if (this.cursor === null) return newest;
-    let best = newest;
-    history.time.forEach((time, index) => {
-      if (Math.abs(x(time) - this.cursor) < Math.abs(x(history.time[best]) - this.cursor)) best = index;
-    });
-    return best;
+    const distances = history.time.map((time) => Math.abs(x(time) - this.cursor));
+    return distances.indexOf(Math.min(...distances));
   }
 }
 
@@ -233,8 +232,8 @@ function axes(chart, top, seconds, { right, bottom, y }) {
     const kind = step === 0 ? 'base' : 'grid';
     parts.push(draw('line', { x1: EDGE.left, x2: right, y1: at, y2: at, class: kind }));
     if (step % 2 === 0) {
-      const place = { x: EDGE.left - 6, y: at + 4, 'text-anchor': 'end' };
-      parts.push(draw('text', place, chart.format(value)));
+      const beside = { x: EDGE.left - 6, y: at + 4, 'text-anchor': 'end' };
+      parts.push(draw('text', beside, chart.format(value)));
     }
   }
   const minutes = seconds / 60;
@@ -302,7 +301,8 @@ function showWorkers({ pool }) {
     say(square, busy ? duration(seconds) : '');
   });
   const hidden = pool.turn_seconds.length - turns.length;
-  const limit = pool.workers === pool.workers_limit ? '' : ` of ${number(pool.workers_limit)} wanted`;
+  const wanted = pool.workers_limit;
+  const limit = pool.workers === wanted ? '' : ` of ${number(wanted)} wanted`;
   say(byId('workers-note'), `${number(pool.workers)}${limit}, ${number(pool.workers_busy)} busy`
     + (hidden > 0 ? `; the first ${MOST_SQUARES} are shown` : ''));
 }
