@@ -27,6 +27,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("crossbeam_channel", &["src/server"]),
     ("tiny_http", &["src/endpoint"]),
+    ("serde_json", &["src/endpoint/status.rs"]),
     ("prometheus", &["src/endpoint", "src/metrics"]),
     ("procfs", &["src/metrics"]),
     ("toml", &["src/config"]),

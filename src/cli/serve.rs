@@ -3,7 +3,7 @@
 use super::settings::SettingsArgs;
 use super::{Failure, logger};
 use crate::config::{Settings, fit_connections};
-use crate::endpoint::{SideEndpoint, endpoint};
+use crate::endpoint::{Observed, SideEndpoint, endpoint};
 use crate::server::{Address, Handle, Listener, Network, Options, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -77,8 +77,9 @@ fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Re
         announce("service", address);
     }
     let start = |listener| {
-        let endpoint = endpoint(&handle)?.allow(settings.metrics_allow.clone());
-        SideEndpoint::serve(listener, endpoint.config(&settings.values()))
+        let observed = Observed { handle: handle.clone(), config: settings.to_toml() };
+        let endpoint = endpoint(observed)?.allow(settings.metrics_allow.clone());
+        SideEndpoint::serve(listener, endpoint.fingerprint(&settings.values()))
     };
     let endpoint = metrics.map(start).transpose().map_err(Failure::usage)?;
     if let Some(endpoint) = &endpoint {

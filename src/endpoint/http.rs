@@ -10,6 +10,7 @@
 //! leaves the connection open, HTTP/1.0 ends it, whatever the request spoke.
 
 use httparse::{EMPTY_HEADER, Error, Header, Status};
+use std::borrow::Cow;
 use std::io;
 use tiny_http::{HTTPVersion, Response, StatusCode};
 
@@ -25,6 +26,8 @@ pub(super) struct Request<'a> {
     pub(super) head_only: bool,
     /// Whether another request may follow on this connection.
     pub(super) keep_alive: bool,
+    /// The versions of the page that the client has, as entity tags with commas between.
+    pub(super) known: Option<&'a [u8]>,
 }
 
 /// What is not served, whatever its path.
@@ -34,13 +37,14 @@ pub(super) struct Rejection {
     pub(super) head_only: bool,
 }
 
-/// An answer: status, type, body, and at most one header of its own. An error closes.
+/// An answer: status, type, body, and headers of its own. An error closes.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: u16,
     pub(super) content_type: &'static str,
-    pub(super) header: Option<(&'static str, &'static str)>,
-    pub(super) body: String,
+    /// They stand in place of those of [`HEADERS`] that have the same name.
+    pub(super) headers: Vec<(&'static str, &'static str)>,
+    pub(super) body: Cow<'static, str>,
 }
 
 /// Reads a request's head, up to and with its empty line.
@@ -92,6 +96,7 @@ fn check<'a>(request: &httparse::Request<'_, 'a>) -> Result<Request<'a>, Answer>
             .ok_or_else(|| bad("The target is neither a path nor an http:// URL."))?,
         head_only: method == "HEAD",
         keep_alive: is_current && !says_close(request.headers),
+        known: values(request.headers, "If-None-Match").next(),
     })
 }
 
@@ -134,7 +139,10 @@ fn single<'h>(headers: &'h [Header<'h>], name: &'static str) -> Result<Option<&'
     }
 }
 
-fn values<'h>(headers: &'h [Header<'h>], name: &'static str) -> impl Iterator<Item = &'h [u8]> {
+fn values<'h, 'a>(
+    headers: &'h [Header<'a>],
+    name: &'static str,
+) -> impl Iterator<Item = &'a [u8]> + use<'h, 'a> {
     let named = headers.iter().filter(move |header| header.name.eq_ignore_ascii_case(name));
     named.map(|header| header.value)
 }
@@ -166,8 +174,8 @@ fn bad(sentence: impl Into<String>) -> Answer {
     Answer::text(400, sentence)
 }
 
-/// On every answer. Whoever opens one in a browser gets no script, no frame and no guessed type;
-/// no answer is worth keeping, each is of its moment.
+/// On every answer that has none of its own of that name. Whoever opens one in a browser gets no
+/// script, no frame and no guessed type; it is not worth keeping, but of its moment.
 const HEADERS: [(&str, &str); 4] = [
     ("Server", concat!("welcomed/", env!("CARGO_PKG_VERSION"))),
     ("Cache-Control", "no-store"),
@@ -180,12 +188,36 @@ impl Answer {
     pub(super) fn text(status: u16, sentence: impl Into<String>) -> Self {
         let mut body = sentence.into();
         body.push('\n');
-        Self { status, content_type: "text/plain; charset=utf-8", header: None, body }
+        Self::new("text/plain; charset=utf-8", body).with_status(status)
+    }
+
+    /// A page of this type.
+    pub(super) fn new(content_type: &'static str, body: impl Into<Cow<'static, str>>) -> Self {
+        Self { status: 200, content_type, headers: Vec::new(), body: body.into() }
+    }
+
+    fn with_status(mut self, status: u16) -> Self {
+        self.status = status;
+        self
     }
 
     pub(super) fn with_header(mut self, name: &'static str, value: &'static str) -> Self {
-        self.header = Some((name, value));
+        self.headers.push((name, value));
         self
+    }
+
+    /// 304 to a client that has this version: the headers alone (RFC 9110, section 13.1.2).
+    pub(super) fn unless_known(self, request: &Request<'_>) -> Self {
+        let tag = self.headers.iter().find(|(name, _)| *name == "ETag").map(|(_, tag)| *tag);
+        let (Some(tag), Some(known)) = (tag, request.known) else {
+            return self;
+        };
+        let is_tag = |one: &[u8]| {
+            let one = one.trim_ascii();
+            one == b"*" || one.strip_prefix(b"W/").unwrap_or(one) == tag.as_bytes()
+        };
+        let is_known = known.split(|byte| *byte == b',').any(is_tag);
+        if is_known { self.with_status(304) } else { self }
     }
 
     pub(super) fn is_error(&self) -> bool {
@@ -201,8 +233,11 @@ impl Answer {
         keep_alive: bool,
     ) -> io::Result<()> {
         let version = HTTPVersion(1, u8::from(keep_alive));
-        let headers = HEADERS.into_iter().chain([("Content-Type", self.content_type)]);
-        let headers = headers.chain(self.header).map(|(name, value)| header(name, value));
+        let own = self.headers;
+        let common = HEADERS.into_iter().filter(|(name, _)| own.iter().all(|(it, _)| it != name));
+        let headers =
+            common.chain([("Content-Type", self.content_type)]).chain(own.iter().copied());
+        let headers = headers.map(|(name, value)| header(name, value));
         let length = self.body.len();
         // Without a threshold, long answers in HTTP/1.1 would be sent in chunks.
         Response::new(

@@ -1,13 +1,19 @@
-//! The side endpoint: metrics, health and readiness over HTTP, beside the service and apart from
-//! it. It has a small engine of its own, so that it answers while the service's workers are all
-//! busy or stuck: that is the point of it.
+//! The side endpoint: metrics, health, readiness and a live page over HTTP, beside the service and
+//! apart from it. It has a small engine of its own, so that it answers while the service's workers
+//! are all busy or stuck: that is the point of it.
 
+mod history;
 mod http;
 mod meters;
+mod page;
+mod quantile;
 mod routes;
+mod status;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
+use self::history::Sampler;
 use crate::metrics::{collector, process_collector};
 use crate::protocol::Framing;
 use crate::server::{Address, Error, Handle, Listener, Options, Server};
@@ -39,21 +45,38 @@ fn options() -> Options {
     }
 }
 
+/// What the endpoint reports on. A `&Handle` is one too, without a configuration.
+#[derive(Debug, Clone)]
+pub struct Observed {
+    /// The server.
+    pub handle: Handle,
+    /// Its effective configuration, shown on the page as it is; leave secrets out. May be empty.
+    pub config: String,
+}
+
+impl From<&Handle> for Observed {
+    fn from(handle: &Handle) -> Self {
+        Self { handle: handle.clone(), config: String::new() }
+    }
+}
+
 /// A running side endpoint. Its drop stops it, which takes a moment, at most a second.
 #[derive(Debug)]
 pub struct SideEndpoint {
     handle: Handle,
     thread: Option<JoinHandle<()>>,
+    /// Keeps the history going; ends with this.
+    _sampler: Option<Sampler>,
 }
 
 impl SideEndpoint {
-    /// Serves the metrics of the server behind `observed`, and of this process, on `listener`.
-    /// The threads are its own; the call returns at once.
+    /// Serves the metrics of the server behind `observed`, and of this process, on `listener`,
+    /// and the live page. The threads are its own; the call returns at once.
     ///
     /// # Errors
     ///
     /// The system has no more descriptors or threads.
-    pub fn start(listener: Listener, observed: &Handle) -> Result<Self, Error> {
+    pub fn start(listener: Listener, observed: impl Into<Observed>) -> Result<Self, Error> {
         Self::serve(listener, endpoint(observed)?)
     }
 
@@ -67,16 +90,18 @@ impl SideEndpoint {
         let meters = Arc::clone(&endpoint.meters);
         let registered = meters.collector(PREFIX).and_then(|it| endpoint.registry().register(it));
         registered.map_err(|error| Error::Invalid(error.to_string()))?;
+        let history = endpoint.status().map(status::Status::history);
         let server = Server::builder().options(options()).listener(listener).build(endpoint)?;
         let handle = server.handle();
         meters.set_engine(handle.clone());
+        let sampler = history.map(Sampler::start).transpose()?;
         let run = move || {
             if let Err(error) = server.run() {
                 log::error!("the side endpoint ended: {error}");
             }
         };
         let thread = thread::Builder::new().name("http-accept".to_owned()).spawn(run)?;
-        Ok(Self { handle, thread: Some(thread) })
+        Ok(Self { handle, thread: Some(thread), _sampler: sampler })
     }
 
     /// Where it listens.
@@ -97,20 +122,22 @@ impl Drop for SideEndpoint {
     }
 }
 
-/// An endpoint with the metrics of the server behind `observed`, those of this process, and the
-/// server's readiness.
+/// An endpoint with the metrics of the server behind `observed`, those of this process, the
+/// server's readiness, and the live page.
 ///
 /// # Errors
 ///
 /// None with the names in use; a registry refuses two metrics of one name.
-pub fn endpoint(observed: &Handle) -> Result<Endpoint, Error> {
+pub fn endpoint(observed: impl Into<Observed>) -> Result<Endpoint, Error> {
+    let Observed { handle, config } = observed.into();
     let registry = Registry::new();
-    let (stats, state) = (observed.clone(), observed.clone());
+    let (stats, state) = (handle.clone(), handle.clone());
     for collector in [collector(PREFIX, move || stats.stats()), process_collector()] {
         let registered = collector.and_then(|collector| registry.register(collector));
         registered.map_err(|error| Error::Invalid(error.to_string()))?;
     }
-    Ok(Endpoint::new(registry, move || readiness(&state)))
+    let endpoint = Endpoint::new(registry, move || readiness(&state));
+    Ok(endpoint.with_page(move || handle.stats(), config))
 }
 
 fn readiness(server: &Handle) -> Readiness {

@@ -7,6 +7,9 @@
 
 use super::http::{self, Answer, Rejection, Request};
 use super::meters::Meters;
+use super::page;
+use super::status::Status;
+use crate::metrics::Snapshot;
 use crate::server::Network;
 use crate::service::{Context, Flow, Peer, Refusal, Reply, Service, ServiceError};
 use prometheus::{Registry, TextEncoder};
@@ -23,10 +26,11 @@ pub enum Readiness {
     NotReady(String),
 }
 
-/// The HTTP service of the side endpoint: metrics, health and readiness.
+/// The HTTP service of the side endpoint: metrics, health and readiness, and the live page.
 pub struct Endpoint {
     registry: Registry,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    status: Option<Status>,
     /// Whom it answers; empty is everyone.
     allow: Vec<Network>,
     pub(super) meters: Arc<Meters>,
@@ -41,7 +45,19 @@ impl Endpoint {
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Self {
         let readiness = Box::new(readiness);
-        Self { registry, readiness, allow: Vec::new(), meters: Arc::default() }
+        Self { registry, readiness, status: None, allow: Vec::new(), meters: Arc::default() }
+    }
+
+    /// Adds the live page and `/status`, about what `observe` reads: every two seconds for the
+    /// history, and at each request. `config` is shown as it is; leave secrets out.
+    #[must_use]
+    pub fn with_page(
+        mut self,
+        observe: impl Fn() -> Snapshot + Send + Sync + 'static,
+        config: String,
+    ) -> Self {
+        self.status = Some(Status::new(observe, config));
+        self
     }
 
     /// Answers clients in these networks only, others with 403; none means everyone.
@@ -53,11 +69,15 @@ impl Endpoint {
 
     /// Names the active configuration, by a hash of this text, in `config_info`.
     #[must_use]
-    pub fn config(self, text: &str) -> Self {
+    pub fn fingerprint(self, text: &str) -> Self {
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         self.meters.set_config(format!("{:016x}", hasher.finish()));
         self
+    }
+
+    pub(super) fn status(&self) -> Option<&Status> {
+        self.status.as_ref()
     }
 
     /// The registry, to register more with.
@@ -75,9 +95,14 @@ pub(super) struct Route {
     answer: fn(&Endpoint) -> Answer,
 }
 
-/// All pages; `/` and the answer to an unknown path list them.
+/// All pages; the answer to an unknown path lists them, and so does `/` without a live page.
 pub(super) const ROUTES: &[Route] = &[
-    Route { paths: &["/"], about: "this page", answer: |_| landing_page() },
+    Route { paths: &["/"], about: "the server now, for a browser", answer: Endpoint::home },
+    Route {
+        paths: &["/status"],
+        about: "the same numbers as JSON, with the last 15 minutes",
+        answer: Endpoint::report,
+    },
     Route {
         paths: &["/metrics"],
         about: "metrics in the Prometheus text format",
@@ -95,12 +120,39 @@ pub(super) const ROUTES: &[Route] = &[
     },
 ];
 
+/// The place of `/` in them.
+const HOME: usize = 0;
+
+/// A path, and what answers it.
+type Part = (&'static str, fn() -> Answer);
+
+/// Parts of the live page, which nobody asks for by hand.
+const PARTS: [Part; 2] = [("/page.css", page::css), ("/page.js", page::js)];
+
 impl Endpoint {
     fn answer(&self, request: &Request<'_>) -> Answer {
-        let route = ROUTES.iter().position(|route| route.paths.contains(&request.path));
-        let answer = route.map_or_else(not_found, |route| (ROUTES[route].answer)(self));
+        let asked = ROUTES.iter().position(|route| route.paths.contains(&request.path));
+        let part = PARTS.iter().find(|(path, _)| *path == request.path);
+        let (route, answer) = match (asked, part) {
+            (Some(route), _) => (asked, (ROUTES[route].answer)(self)),
+            // A part of the page is counted as the page.
+            (None, Some((_, part))) => (Some(HOME), part()),
+            (None, None) => (None, not_found()),
+        };
+        let answer = answer.unless_known(request);
         self.meters.answered(route, answer.status);
         answer
+    }
+
+    fn home(&self) -> Answer {
+        if self.status.is_some() { page::html() } else { list_of_pages() }
+    }
+
+    fn report(&self) -> Answer {
+        let Some(status) = &self.status else {
+            return Answer::text(404, "This endpoint observes no server.");
+        };
+        Answer::new("application/json", status.report(&(self.readiness)()))
     }
 
     fn metrics(&self) -> Answer {
@@ -108,13 +160,8 @@ impl Endpoint {
         let text = TextEncoder::new().encode_to_string(&self.registry.gather());
         self.meters.scraped(begun.elapsed(), text.is_err());
         match text {
-            Ok(body) => Answer {
-                status: 200,
-                // Prometheus 3 fails a scrape whose type it does not know.
-                content_type: "text/plain; version=0.0.4; charset=utf-8",
-                header: None,
-                body,
-            },
+            // Prometheus 3 fails a scrape whose type it does not know.
+            Ok(body) => Answer::new("text/plain; version=0.0.4; charset=utf-8", body),
             Err(error) => Answer::text(500, format!("The metrics cannot be written: {error}.")),
         }
     }
@@ -141,7 +188,7 @@ fn not_found() -> Answer {
     Answer::text(404, text)
 }
 
-fn landing_page() -> Answer {
+fn list_of_pages() -> Answer {
     let mut body = "<!DOCTYPE html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
                     <title>welcomed</title>\n<h1>welcomed</h1>\n<ul>\n"
         .to_owned();
@@ -149,7 +196,7 @@ fn landing_page() -> Answer {
         body += &format!("<li><a href=\"{0}\">{0}</a>: {about}</li>\n", paths[0]);
     }
     body += concat!("</ul>\n<p>Version ", env!("CARGO_PKG_VERSION"), "</p>\n</html>\n");
-    Answer { status: 200, content_type: "text/html; charset=utf-8", header: None, body }
+    Answer::new("text/html; charset=utf-8", body)
 }
 
 impl Service for Endpoint {

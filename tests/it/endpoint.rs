@@ -24,7 +24,7 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
 }
 
 /// The samples of `/metrics`, by name and labels.
-fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
+pub fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
     let (status, body) = get(address, "/metrics");
     assert_eq!(status, 200);
     let samples = body.lines().filter(|line| !line.starts_with('#'));

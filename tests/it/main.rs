@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // tests
 #![allow(missing_docs, unreachable_pub)] // no API
 
+mod browser;
 mod client;
 mod config;
 mod endpoint;
@@ -11,6 +12,7 @@ mod fetch;
 mod hello;
 mod limits;
 mod metrics;
+mod page;
 mod services;
 mod stop;
 mod support;

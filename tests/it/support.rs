@@ -173,7 +173,7 @@ impl Drop for Daemon {
 /// A client with a deadline on everything.
 pub struct Client {
     pub socket: TcpStream,
-    reader: BufReader<TcpStream>,
+    pub reader: BufReader<TcpStream>,
 }
 
 impl Client {
