@@ -143,8 +143,11 @@ impl AcceptLoop {
 
     fn read_mail(&mut self, now: Moment) {
         let mail = self.engine.inbox.take();
-        for slot in mail.slots {
-            self.deadlines.arm(slot, self.engine.table.slot(slot).deadline());
+        for number in mail.slots {
+            // The mail may be about an earlier tenant of the slot: what is armed for this one
+            // stays armed.
+            let slot = self.engine.table.slot(number);
+            self.deadlines.arm(number, slot.deadline().min(slot.armed()));
         }
         for lingering in mail.lingering {
             self.linger(lingering, now);
@@ -298,8 +301,7 @@ impl AcceptLoop {
             let slot = engine.table.slot(number);
             let deadline = slot.deadline();
             if deadline > now {
-                slot.set_armed(deadline);
-                self.deadlines.arm(number, deadline);
+                self.arm(number, deadline, now);
                 continue;
             }
             // Bytes that wait in the socket are a reason not to close: after the process was
@@ -309,11 +311,24 @@ impl AcceptLoop {
                 swept = true;
             }
             if !self.close_if_overdue(number, now) {
-                let again = now + nanos(LOOK_AGAIN);
-                self.engine.table.slot(number).set_armed(again);
-                self.deadlines.arm(number, again);
+                self.arm(number, now + nanos(LOOK_AGAIN), now);
             }
         }
+    }
+
+    /// Looks at the slot's deadline again at `moment`, or earlier if a worker has just set a
+    /// nearer one: it sets the deadline and then looks at what is armed, we arm and then look at
+    /// the deadline, so one of the two sees the other. A deadline that is over belongs to a
+    /// connection that is served: its worker will set a new one.
+    fn arm(&mut self, number: u32, mut moment: Moment, now: Moment) {
+        let slot = self.engine.table.slot(number);
+        slot.set_armed(moment);
+        let deadline = slot.deadline();
+        if deadline > now && deadline < moment {
+            moment = deadline;
+            slot.set_armed(moment);
+        }
+        self.deadlines.arm(number, moment);
     }
 
     /// Closes a connection if it is parked and past its deadline. No: it has to be looked at
