@@ -4,10 +4,12 @@
 #![allow(missing_docs, unreachable_pub)] // no API
 
 mod config;
+mod dashboards;
 mod endpoint;
 mod exposition;
 mod hello;
 mod limits;
+mod prometheus;
 mod services;
 mod stop;
 mod support;
