@@ -51,6 +51,11 @@ def over(part, whole):
     return f"{part} / ({whole} > 0)"
 
 
+def ref(number):
+    """What Grafana calls a panel's queries: A, B, C."""
+    return chr(ord("A") + number)
+
+
 def panel(kind, title, description, unit, queries, size, **more):
     """A panel. `queries` are (legend, expression) pairs."""
     targets = []
@@ -59,7 +64,7 @@ def panel(kind, title, description, unit, queries, size, **more):
             "datasource": DATASOURCE,
             "expr": expr,
             "legendFormat": legend,
-            "refId": chr(ord("A") + number),
+            "refId": ref(number),
         }
         target.update(more.get("target", {}))
         targets.append(target)
@@ -78,7 +83,7 @@ def panel(kind, title, description, unit, queries, size, **more):
 
 
 def graph(title, description, unit, queries, *, stacked=False, steps=False, limits=(), mirror=(),
-          width=8, minimum=0):
+          width=8):
     """Lines over time. Lines named in `limits` are dashed and never stacked; those in `mirror` are
     drawn below zero."""
     custom = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 30 if stacked else 5,
@@ -88,33 +93,28 @@ def graph(title, description, unit, queries, *, stacked=False, steps=False, limi
     if steps:
         custom["lineInterpolation"] = "stepAfter"
     overrides = []
-    # A line per query has a colour of its own; lines per label value take Grafana's.
     for number, (legend, _) in enumerate(queries):
+        different = {}
+        # A line per query has a colour of its own; lines per label value take Grafana's.
         if "{{" not in legend:
-            fixed = {"mode": "fixed", "fixedColor": COLOURS[number]}
-            overrides.append(override(legend, ("color", fixed)))
-    for legend in limits:
-        plain = [("custom.lineStyle", {"fill": "dash", "dash": [10, 10]}),
-                 ("custom.fillOpacity", 0), ("custom.stacking", {"mode": "none", "group": "B"})]
-        overrides.append(override(legend, *plain))
-    for legend in mirror:
-        overrides.append(override(legend, ("custom.transform", "negative-Y")))
-    defaults = {"custom": custom, "min": minimum}
-    if minimum is None:
-        del defaults["min"]
+            different["color"] = {"mode": "fixed", "fixedColor": COLOURS[number]}
+        if legend in limits:
+            different["custom.lineStyle"] = {"fill": "dash", "dash": [10, 10]}
+            different["custom.fillOpacity"] = 0
+            different["custom.stacking"] = {"mode": "none", "group": "B"}
+        if legend in mirror:
+            different["custom.transform"] = "negative-Y"
+        if different:
+            properties = [{"id": key, "value": value} for key, value in different.items()]
+            overrides.append({"matcher": {"id": "byFrameRefID", "options": ref(number)},
+                              "properties": properties})
     made = panel("timeseries", title, description, unit, queries, (width, 8),
-                 defaults=defaults, overrides=overrides,
+                 defaults={"custom": custom}, overrides=overrides,
                  options={"legend": {"displayMode": "list", "placement": "bottom"},
                           "tooltip": {"mode": "multi", "sort": "desc"}})
-    if minimum is None:
+    if mirror:
         del made["fieldConfig"]["defaults"]["min"]
     return made
-
-
-def override(name, *properties):
-    """What is different about one line."""
-    return {"matcher": {"id": "byName", "options": name},
-            "properties": [{"id": key, "value": value} for key, value in properties]}
 
 
 def number(title, description, unit, queries, *, warn=None, bad=None, kind="stat", width=4):
@@ -122,7 +122,7 @@ def number(title, description, unit, queries, *, warn=None, bad=None, kind="stat
     steps = [{"color": COLOURS[0], "value": None}]
     steps += [{"color": COLOURS[4], "value": warn}] if warn is not None else []
     steps += [{"color": COLOURS[1], "value": bad}] if bad is not None else []
-    defaults = {"color": {"mode": "thresholds"},
+    defaults = {"color": {"mode": "thresholds"}, "noValue": "-",
                 "thresholds": {"mode": "absolute", "steps": steps}}
     if unit == "percentunit":
         defaults["max"] = 1
@@ -157,7 +157,7 @@ def heatmap(title, description, unit, query, *, width=8):
         "legend": {"show": True},
         "rowsFrame": {"layout": "auto"},
         "showValue": "never",
-        "tooltip": {"mode": "single", "yHistogram": False, "showColorScale": False},
+        "tooltip": {"show": True, "yHistogram": False},
         "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
         "exemplars": {"color": COLOURS[1]},
     }
@@ -244,7 +244,7 @@ ROWS = [
         graph("Bytes", "Bytes read from clients, and below the line those written to them.", "Bps",
               [("received", total(rate("welcomed_received_bytes_total"))),
                ("sent", total(rate("welcomed_sent_bytes_total")))],
-              mirror=["sent"], minimum=None),
+              mirror=["sent"]),
         graph("Mean message",
               "Bytes received and sent per message, framing included.", "bytes",
               [("received", over(total(rate("welcomed_received_bytes_total")), MESSAGES)),
@@ -281,7 +281,8 @@ ROWS = [
               "Connections that wait in the kernel to be accepted, and how many may. Full: the "
               "kernel drops connections, and clients see timeouts.", "short",
               [("{{instance}} {{listener}}", m("welcomed_listen_backlog")),
-               ("{{instance}} {{listener}} limit", m("welcomed_listen_backlog_limit"))]),
+               ("{{instance}} {{listener}} limit", m("welcomed_listen_backlog_limit"))],
+              limits=["{{instance}} {{listener}} limit"]),
         graph("Accept errors",
               "Failures of accept per second, by code. `emfile` and `enfile`: out of file "
               "descriptors.", "ops",

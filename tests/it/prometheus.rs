@@ -240,8 +240,10 @@ fn knock(server: SocketAddr, stop: &AtomicBool) {
 #[test]
 fn the_dashboard_shows_and_the_alerts_tell_what_happens_to_servers() {
     // Two workers for a dozen clients, and a server with four places that are taken.
-    let busy = ["--workers", "2", "--framing", "line", "--work-delay", "100ms"];
-    let (busy, full) = (Daemon::serve(&busy), Daemon::serve(&["--max-connections", "4"]));
+    // Nobody reads their logs.
+    let busy = ["--workers", "2", "--work-delay", "100ms", "--framing", "line"];
+    let busy = Daemon::serve(&[&busy[..], &["--log-level", "off"]].concat());
+    let full = Daemon::serve(&["--max-connections", "4", "--log-level", "off"]);
     let (busy_metrics, full_metrics) = (busy.metrics.unwrap(), full.metrics.unwrap());
     let Some(prometheus) = Prometheus::start(&[busy_metrics, full_metrics]) else { return };
     let expected = [
