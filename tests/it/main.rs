@@ -6,6 +6,7 @@
 mod browser;
 mod client;
 mod config;
+mod dashboards;
 mod endpoint;
 mod exposition;
 mod fetch;
@@ -13,6 +14,7 @@ mod hello;
 mod limits;
 mod metrics;
 mod page;
+mod prometheus;
 mod services;
 mod stop;
 mod support;

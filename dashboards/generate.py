@@ -1,0 +1,436 @@
+#!/usr/bin/env python3
+"""Makes welcomed.json, the Grafana dashboard, from the rows and panels written below.
+
+    dashboards/generate.py           writes dashboards/welcomed.json
+    dashboards/generate.py --check   fails if the committed file is not what this makes
+
+Needs the standard library alone. What every panel shares (the datasource, the matchers on job and
+instance, where it stands on the grid) is said once, here; what a panel shows is a few lines.
+"""
+
+import json
+import pathlib
+import sys
+
+TARGET = pathlib.Path(__file__).with_name("welcomed.json")
+DATASOURCE = {"type": "prometheus", "uid": "${datasource}"}
+SELECT = 'job=~"$job",instance=~"$instance"'
+# Okabe and Ito's palette: told apart by colour-blind eyes, and in this order also on paper.
+COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9"]
+WIDTH = 24
+
+
+def m(name, matchers=""):
+    """A metric of the chosen servers."""
+    return f"{name}{{{SELECT}{',' + matchers if matchers else ''}}}"
+
+
+def rate(name):
+    """A counter, per second."""
+    return f"rate({m(name)}[$__rate_interval])"
+
+
+def increase(name):
+    """A counter's growth."""
+    return f"increase({m(name)}[$__rate_interval])"
+
+
+def total(expr, by=""):
+    """The sum of all servers."""
+    return f"sum by ({by}) ({expr})" if by else f"sum({expr})"
+
+
+def quantile(q, name, matchers=""):
+    """A quantile over all servers."""
+    buckets = f"rate({m(name + '_bucket', matchers)}[$__rate_interval])"
+    return f"histogram_quantile({q}, {total(buckets, 'le')})"
+
+
+def over(part, whole):
+    """A ratio; nothing, not NaN, where there is nothing to divide by."""
+    return f"{part} / ({whole} > 0)"
+
+
+def ref(number):
+    """What Grafana calls a panel's queries: A, B, C."""
+    return chr(ord("A") + number)
+
+
+def panel(kind, title, description, unit, queries, size, **more):
+    """A panel. `queries` are (legend, expression) pairs."""
+    targets = []
+    for number, (legend, expr) in enumerate(queries):
+        target = {
+            "datasource": DATASOURCE,
+            "expr": expr,
+            "legendFormat": legend,
+            "refId": ref(number),
+        }
+        target.update(more.get("target", {}))
+        targets.append(target)
+    defaults = {"unit": unit, "min": 0, "color": {"mode": "palette-classic"}}
+    defaults.update(more.get("defaults", {}))
+    return {
+        "datasource": DATASOURCE,
+        "description": description,
+        "fieldConfig": {"defaults": defaults, "overrides": more.get("overrides", [])},
+        "gridPos": {"w": size[0], "h": size[1]},
+        "options": more.get("options", {}),
+        "targets": targets,
+        "title": title,
+        "type": kind,
+    }
+
+
+def graph(title, description, unit, queries, *, stacked=False, steps=False, limits=(), mirror=(),
+          width=8):
+    """Lines over time. Lines named in `limits` are dashed and never stacked; those in `mirror` are
+    drawn below zero."""
+    custom = {"drawStyle": "line", "lineWidth": 1, "fillOpacity": 30 if stacked else 5,
+              "showPoints": "never", "axisSoftMin": 0}
+    if stacked:
+        custom["stacking"] = {"mode": "normal", "group": "A"}
+    if steps:
+        custom["lineInterpolation"] = "stepAfter"
+    overrides = []
+    for number, (legend, _) in enumerate(queries):
+        different = {}
+        # A line per query has a colour of its own; lines per label value take Grafana's.
+        if "{{" not in legend:
+            different["color"] = {"mode": "fixed", "fixedColor": COLOURS[number]}
+        if legend in limits:
+            different["custom.lineStyle"] = {"fill": "dash", "dash": [10, 10]}
+            different["custom.fillOpacity"] = 0
+            different["custom.stacking"] = {"mode": "none", "group": "B"}
+        if legend in mirror:
+            different["custom.transform"] = "negative-Y"
+        if different:
+            properties = [{"id": key, "value": value} for key, value in different.items()]
+            overrides.append({"matcher": {"id": "byFrameRefID", "options": ref(number)},
+                              "properties": properties})
+    made = panel("timeseries", title, description, unit, queries, (width, 8),
+                 defaults={"custom": custom}, overrides=overrides,
+                 options={"legend": {"displayMode": "list", "placement": "bottom"},
+                          "tooltip": {"mode": "multi", "sort": "desc"}})
+    if mirror:
+        del made["fieldConfig"]["defaults"]["min"]
+    return made
+
+
+def number(title, description, unit, queries, *, warn=None, bad=None, kind="stat", width=4):
+    """One number, now."""
+    steps = [{"color": COLOURS[0], "value": None}]
+    steps += [{"color": COLOURS[4], "value": warn}] if warn is not None else []
+    steps += [{"color": COLOURS[1], "value": bad}] if bad is not None else []
+    defaults = {"color": {"mode": "thresholds"}, "noValue": "-",
+                "thresholds": {"mode": "absolute", "steps": steps}}
+    if unit == "percentunit":
+        defaults["max"] = 1
+    return panel(kind, title, description, unit, queries, (width, 4), defaults=defaults,
+                 options={"reduceOptions": {"calcs": ["lastNotNull"], "fields": "",
+                                            "values": False}})
+
+
+def table(title, description, queries, *, width=12):
+    """The labels of the newest samples."""
+    made = panel("table", title, description, "none", queries, (width, 6),
+                 target={"format": "table", "instant": True},
+                 options={"showHeader": True})
+    hidden = {"id": "organize", "options": {"excludeByName": {"Time": True},
+                                            "renameByName": {"Value": "servers"}}}
+    made["transformations"] = [hidden]
+    return made
+
+
+def heatmap(title, description, unit, query, *, width=8):
+    """A distribution over time."""
+    made = panel("heatmap", title, description, "short", [("{{le}}", query)], (width, 8),
+                 target={"format": "heatmap"},
+                 defaults={"custom": {"hideFrom": {"legend": False, "tooltip": False,
+                                                   "viz": False}}})
+    made["options"] = {
+        "calculate": False,
+        "cellGap": 1,
+        "color": {"mode": "scheme", "scheme": "Cividis", "steps": 64, "exponent": 0.5,
+                  "scale": "exponential", "reverse": False, "fill": COLOURS[0]},
+        "filterValues": {"le": 1e-9},
+        "legend": {"show": True},
+        "rowsFrame": {"layout": "auto"},
+        "showValue": "never",
+        "tooltip": {"show": True, "yHistogram": False},
+        "yAxis": {"axisPlacement": "left", "reverse": False, "unit": unit},
+        "exemplars": {"color": COLOURS[1]},
+    }
+    return made
+
+
+BUSY = total(rate("welcomed_worker_busy_seconds_total"))
+MESSAGES = total(rate("welcomed_messages_total"))
+ERRORS = total(rate("welcomed_message_errors_total"))
+WAIT = "welcomed_queue_wait_seconds"
+HANDLER = ("welcomed_message_duration_seconds", 'phase="handler"')
+WRITE = ("welcomed_message_duration_seconds", 'phase="write"')
+
+# (title, whether it is open, panels)
+ROWS = [
+    ("At a glance", True, [
+        number("Ready servers",
+               "Servers that report ready, and servers that Prometheus looks for.", "short",
+               [("ready", total(m("welcomed_ready"))), ("known", f"count({m('up')})")]),
+        number("Messages per second", "Messages answered or failed, by all servers together.",
+               "reqps", [("messages", MESSAGES)]),
+        number("Failed messages", "Share of the messages that ended in an error.", "percentunit",
+               [("failed", over(ERRORS, MESSAGES))], warn=0.001, bad=0.01),
+        number("Queue wait, p99",
+               "99 of 100 connections with work got a worker within this time. What clients feel "
+               "first when there are too few workers.", "s",
+               [("p99", quantile(0.99, WAIT))], warn=0.1, bad=0.25),
+        number("Pool in use",
+               "Share of the workers' time that went into serving. Above 0.7 waits grow quickly, "
+               "above 0.9 steeply.", "percentunit",
+               [("in use", f"{BUSY} / {total(m('welcomed_workers'))}")],
+               warn=0.7, bad=0.9, kind="gauge"),
+        number("Saturated",
+               "Share of time in which every worker was busy and a connection waited, on the "
+               "server where it was worst.", "percentunit",
+               [("saturated", f"max({rate('welcomed_pool_saturated_seconds_total')})")],
+               warn=0.1, bad=0.5, kind="gauge"),
+    ]),
+    ("Pool: use, saturation, errors", True, [
+        graph("Workers",
+              "Threads configured, existing and serving at the moment of the scrape. Short bursts "
+              "do not show here: look at the pool in use.", "short",
+              [("limit", total(m("welcomed_workers_limit"))),
+               ("existing", total(m("welcomed_workers"))),
+               ("serving", total(m("welcomed_workers_busy")))],
+              steps=True, limits=["limit"]),
+        graph("Pool in use, by server",
+              "Share of each server's worker time that went into serving, turns still running "
+              "included.", "percentunit",
+              [("{{instance}}",
+                f"{rate('welcomed_worker_busy_seconds_total')} / {m('welcomed_workers')}")]),
+        graph("Saturated, by server",
+              "Share of time in which every worker was busy and a connection waited.",
+              "percentunit",
+              [("{{instance}}", rate("welcomed_pool_saturated_seconds_total"))]),
+        graph("Queue wait",
+              "How long a connection with work waited for a worker.", "s",
+              [("p99", quantile(0.99, WAIT)), ("p90", quantile(0.9, WAIT)),
+               ("p50", quantile(0.5, WAIT))]),
+        heatmap("Queue wait, distribution",
+                "Waits per second by length: two bands are two kinds of work in one pool.", "s",
+                total(rate(f"{WAIT}_bucket"), "le")),
+        graph("Waiting for a worker",
+              "Connections with work that no worker has taken yet, and how many the queue holds. "
+              "A sample of a moment: time is the better signal.", "short",
+              [("waiting", total(m("welcomed_connections", 'state="queued"'))),
+               ("room", total(m("welcomed_queue_limit")))],
+              limits=["room"]),
+    ]),
+    ("Messages: rate, errors, duration", False, [
+        graph("Messages", "Messages answered or failed, per second.", "reqps",
+              [("{{instance}}", rate("welcomed_messages_total"))], stacked=True),
+        graph("Failed messages by reason",
+              "Messages that ended in an error, per second. `panic` and `handler` are the "
+              "service's, the other reasons the client's.", "reqps",
+              [("{{reason}}", total(rate("welcomed_message_errors_total"), "reason"))],
+              stacked=True),
+        graph("Handler time", "How long the service worked on a message.", "s",
+              [("p99", quantile(0.99, *HANDLER)), ("p50", quantile(0.5, *HANDLER))]),
+        graph("Write time",
+              "How long a write of gathered replies took. Long ones are a kernel or a machine "
+              "without time: a worker does not wait for a slow client.", "s",
+              [("p99", quantile(0.99, *WRITE)), ("p50", quantile(0.5, *WRITE))]),
+        graph("Bytes", "Bytes read from clients, and below the line those written to them.", "Bps",
+              [("received", total(rate("welcomed_received_bytes_total"))),
+               ("sent", total(rate("welcomed_sent_bytes_total")))],
+              mirror=["sent"]),
+        graph("Mean message",
+              "Bytes received and sent per message, framing included.", "bytes",
+              [("received", over(total(rate("welcomed_received_bytes_total")), MESSAGES)),
+               ("sent", over(total(rate("welcomed_sent_bytes_total")), MESSAGES))]),
+    ]),
+    ("Connections", False, [
+        graph("Open connections",
+              "By state: parked ones wait for bytes and cost no worker, queued ones wait for a "
+              "worker, active ones have one, closing ones are being read to their end.", "short",
+              [("{{state}}", total(m("welcomed_connections"), "state")),
+               ("limit", total(m("welcomed_connections_limit")))],
+              stacked=True, limits=["limit"]),
+        graph("Accepted", "Connections accepted per second, by listener.", "ops",
+              [("{{listener}}", total(rate("welcomed_connections_accepted_total"), "listener"))]),
+        graph("Rejected",
+              "Connections closed by the server before the first message, per second.", "ops",
+              [("{{reason}}", total(rate("welcomed_connections_rejected_total"), "reason"))],
+              stacked=True),
+        graph("Closed", "Connections that were served and ended, per second, by reason.", "ops",
+              [("{{reason}}", total(rate("welcomed_connections_closed_total"), "reason"))],
+              stacked=True),
+        graph("Lifetime", "How long closed connections had been open.", "s",
+              [("p90", quantile(0.9, "welcomed_connection_duration_seconds")),
+               ("p50", quantile(0.5, "welcomed_connection_duration_seconds"))]),
+        graph("Turns and parks per message",
+              "How often a connection got a worker, and how often it was handed back to wait for "
+              "bytes, per message: 1 is one message at a time, less is a client that sends "
+              "several, more is messages in pieces.", "short",
+              [("turns", over(total(rate("welcomed_worker_turns_total")), MESSAGES)),
+               ("parks", over(total(rate("welcomed_connection_parks_total")), MESSAGES))]),
+    ]),
+    ("Accept path", False, [
+        graph("Kernel accept queue",
+              "Connections that wait in the kernel to be accepted, and how many may. Full: the "
+              "kernel drops connections, and clients see timeouts.", "short",
+              [("{{instance}} {{listener}}", m("welcomed_listen_backlog")),
+               ("{{instance}} {{listener}} limit", m("welcomed_listen_backlog_limit"))],
+              limits=["{{instance}} {{listener}} limit"]),
+        graph("Accept errors",
+              "Failures of accept per second, by code. `emfile` and `enfile`: out of file "
+              "descriptors.", "ops",
+              [("{{code}}", total(rate("welcomed_accept_errors_total"), "code"))], stacked=True),
+        graph("Not accepting", "Share of time in which a server paused accepting.", "percentunit",
+              [("{{instance}}", rate("welcomed_accept_paused_seconds_total"))]),
+        graph("Pauses", "Times accepting was paused, by cause.", "short",
+              [("{{cause}}", total(increase("welcomed_accept_pauses_total"), "cause"))]),
+    ]),
+    ("Lifecycle", False, [
+        table("Versions", "What is running, and on how many servers.",
+              [("", f"count by (version, revision, rustc, target) ({m('welcomed_build_info')})")]),
+        table("Configurations",
+              "Hashes of the active configurations, and on how many servers. More than one for "
+              "long: a server missed a change.",
+              [("", f"count by (job, hash) ({m('welcomed_config_info')})")]),
+        number("Started", "When each server started.", "dateTimeFromNow",
+               [("{{instance}}", f"{m('process_start_time_seconds')} * 1000")], width=8),
+        graph("Restarts",
+              "Servers that started anew, and workers that began anew after a panic that escaped "
+              "a turn, which is a bug of ours.", "short",
+              [("servers", f"sum(changes({m('process_start_time_seconds')}[$__rate_interval]))"),
+               ("workers", total(increase("welcomed_worker_restarts_total")))]),
+        graph("Pool resizes", "Completed changes of the number of workers.", "short",
+              [("{{direction}}", total(increase("welcomed_pool_resizes_total"), "direction"))]),
+    ]),
+    ("Process", False, [
+        graph("CPU", "Cores that each server uses.", "short",
+              [("{{instance}}", rate("process_cpu_seconds_total"))], width=6),
+        graph("Memory", "Resident and virtual memory of all servers.", "bytes",
+              [("resident", total(m("process_resident_memory_bytes"))),
+               ("virtual", total(m("process_virtual_memory_bytes")))], width=6),
+        graph("File descriptors", "Open ones, and how many may be.", "short",
+              [("open", total(m("process_open_fds"))), ("limit", total(m("process_max_fds")))],
+              limits=["limit"], width=6),
+        graph("Threads", "Threads of each server.", "short",
+              [("{{instance}}", m("process_threads"))], steps=True, width=6),
+    ]),
+    ("Side port", False, [
+        graph("Requests", "Requests for metrics and health, per second.", "reqps",
+              [("{{path}} {{code}}", total(rate("welcomed_admin_requests_total"), "path, code"))]),
+        graph("Rejected", "Connections to the side port refused before a path was known.", "ops",
+              [("{{reason}}", total(rate("welcomed_admin_rejected_total"), "reason"))]),
+        graph("Scrape time", "How long the previous answer with metrics took to make.", "s",
+              [("{{instance}}", m("welcomed_scrape_duration_seconds"))]),
+        graph("Scrape errors", "Collectors that failed during a scrape.", "short",
+              [("{{instance}}", increase("welcomed_scrape_errors_total"))]),
+    ]),
+]
+
+
+def laid_out():
+    """The rows one below the other, their panels from left to right. A closed row holds its
+    panels; those of an open one follow it."""
+    panels = []
+    y = 0
+    ident = 0
+    for title, is_open, row in ROWS:
+        ident += 1
+        header = {"collapsed": not is_open, "gridPos": {"x": 0, "y": y, "w": WIDTH, "h": 1},
+                  "id": ident, "panels": [], "title": title, "type": "row"}
+        x, top, below = 0, y + 1, y + 1
+        for one in row:
+            ident += 1
+            size = one["gridPos"]
+            if x + size["w"] > WIDTH:
+                x, top = 0, below
+            one["gridPos"] = {"x": x, "y": top, **size}
+            one["id"] = ident
+            x += size["w"]
+            below = max(below, top + size["h"])
+        panels.append(header)
+        if is_open:
+            panels += row
+            y = below
+        else:
+            header["panels"] = row
+            y += 1
+    return panels
+
+
+def variable(name, query):
+    """A choice among the values of a label."""
+    return {
+        "allValue": ".+",
+        "current": {"selected": True, "text": ["All"], "value": ["$__all"]},
+        "datasource": {"type": "prometheus", "uid": "${datasource}"},
+        "definition": query,
+        "includeAll": True,
+        "label": name,
+        "multi": True,
+        "name": name,
+        "options": [],
+        "query": {"query": query, "refId": f"variable-{name}"},
+        "refresh": 2,
+        "regex": "",
+        "sort": 1,
+        "type": "query",
+    }
+
+
+def annotation(name, expr, title, colour):
+    """Vertical lines where something happened."""
+    return {"datasource": DATASOURCE, "enable": True, "expr": expr, "iconColor": colour,
+            "name": name, "step": "", "textFormat": "{{instance}}", "titleFormat": title}
+
+
+DASHBOARD = {
+    "annotations": {"list": [
+        annotation("Restarts", f"changes({m('process_start_time_seconds')}[$__rate_interval]) > 0",
+                   "Server started", COLOURS[1]),
+        annotation("Pool resizes", f"{increase('welcomed_pool_resizes_total')} > 0",
+                   "Pool resized: {{direction}}", COLOURS[0]),
+    ]},
+    "description": "welcomed: how full the pool is, how messages and connections fare.",
+    "editable": False,
+    "graphTooltip": 1,
+    "links": [],
+    "panels": laid_out(),
+    "refresh": "30s",
+    "schemaVersion": 41,
+    "tags": ["welcomed", "prometheus"],
+    "templating": {"list": [
+        {"current": {}, "includeAll": False, "label": "Data source", "multi": False,
+         "name": "datasource", "options": [], "query": "prometheus", "refresh": 1, "regex": "",
+         "type": "datasource"},
+        variable("job", "label_values(welcomed_build_info, job)"),
+        variable("instance", 'label_values(welcomed_build_info{job=~"$job"}, instance)'),
+    ]},
+    "time": {"from": "now-1h", "to": "now"},
+    "timezone": "browser",
+    "title": "welcomed",
+    "uid": "welcomed",
+    "version": 1,
+}
+
+
+def main(arguments):
+    """Writes the dashboard, or compares it."""
+    text = json.dumps(DASHBOARD, indent=2, sort_keys=True) + "\n"
+    if arguments == ["--check"]:
+        if not TARGET.exists() or TARGET.read_text(encoding="utf-8") != text:
+            sys.exit(f"{TARGET.name} is not what generate.py makes: run dashboards/generate.py")
+    elif not arguments:
+        TARGET.write_text(text, encoding="utf-8")
+    else:
+        sys.exit(__doc__)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

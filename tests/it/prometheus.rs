@@ -1,0 +1,329 @@
+//! The dashboard and the rules in a real Prometheus that watches real servers: under load and
+//! faults every panel shows something and the alerts fire; afterwards they stop.
+//!
+//! About a minute. The rules' own times are tested by `rules_test.yml`; here their windows and
+//! waits are cut to seconds by [`hurried`].
+
+use crate::dashboards::{dashboard, queries, read, without_variables};
+use crate::support::{Client, Daemon};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tempfile::TempDir;
+
+/// For what has to happen within a few scrapes.
+const PATIENCE: Duration = Duration::from_secs(40);
+/// How long samples gather before the panels are looked at.
+const HISTORY: Duration = Duration::from_secs(12);
+/// What stands for `$__rate_interval`: five scrapes.
+const INTERVAL: &str = "5s";
+/// Queries that show nothing in this test, and why.
+const EMPTY: &[(&str, &str)] = &[
+    ("annotation Restarts", "no server is started anew"),
+    ("annotation Pool resizes", "the program does not change its number of workers"),
+];
+/// Nothing here gives a reason for these.
+const NEVER: &[&str] = &[
+    "WelcomedAcceptErrors",
+    "WelcomedErrorRatioHigh",
+    "WelcomedFdsNearLimit",
+    "WelcomedHandlerPanics",
+    "WelcomedNotReady",
+    "WelcomedVersionSkew",
+];
+
+/// A Prometheus that watches `targets`, on a port of the kernel's choice, killed on drop.
+struct Prometheus {
+    child: Child,
+    folder: TempDir,
+    address: SocketAddr,
+}
+
+impl Prometheus {
+    /// Nothing if there is none here, except in CI.
+    fn start(targets: &[SocketAddr]) -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("rules.yml"), hurried(&read("dashboards/rules.yml"))).unwrap();
+        let configuration = configuration(&read("config/prometheus.yml"), targets);
+        fs::write(folder.path().join("prometheus.yml"), configuration).unwrap();
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("prometheus")
+            .arg("--config.file=prometheus.yml")
+            .args(["--storage.tsdb.path=data", "--web.listen-address=127.0.0.1:0"])
+            .current_dir(folder.path())
+            .stdin(Stdio::null())
+            .stderr(log)
+            .spawn();
+        let child = match child {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                assert!(env::var("CI").as_deref() != Ok("true"), "CI has to have prometheus");
+                eprintln!("skipped: no prometheus here; scripts/install-test-packages installs it");
+                return None;
+            }
+            child => child.unwrap(),
+        };
+        let unknown = SocketAddr::from(([127, 0, 0, 1], 0));
+        let mut started = Self { child, folder, address: unknown };
+        started.address = started.listening();
+        started.until("it is ready", |it| it.ask("/-/ready").0 == 200);
+        Some(started)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap()
+    }
+
+    /// The address that it says it listens on.
+    fn listening(&self) -> SocketAddr {
+        let mut address = None;
+        self.until("it listens", |it| {
+            let log = it.log();
+            let line = log.lines().find(|line| line.contains("\"Listening on\""));
+            address = line.and_then(|line| line.rsplit_once("address=")?.1.trim().parse().ok());
+            address.is_some()
+        });
+        address.unwrap()
+    }
+
+    #[track_caller]
+    fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !holds(self) {
+            assert!(
+                Instant::now() < deadline,
+                "not so: {what}: {:?}\n{}",
+                self.address,
+                self.log()
+            );
+            // Nothing tells when a scrape or an evaluation is through.
+            thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    /// A GET's status and body. HTTP/1.0: the answer is neither chunked nor kept alive.
+    fn ask(&self, path: &str) -> (u16, String) {
+        let mut socket = TcpStream::connect_timeout(&self.address, PATIENCE).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        write!(socket, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    /// What the API answers, whose status must be success.
+    #[track_caller]
+    fn api(&self, path: &str) -> Value {
+        let (status, body) = self.ask(path);
+        let answer: Value = serde_json::from_str(&body).unwrap();
+        assert!(status == 200 && answer["status"] == "success", "{path}: {status} {body}");
+        answer["data"].clone()
+    }
+
+    /// The series of a query over the last [`HISTORY`], a sample each second.
+    #[track_caller]
+    fn range(&self, expr: &str) -> Vec<Value> {
+        let end = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let start = end - HISTORY.as_secs();
+        let query = encoded(&without_variables(expr, INTERVAL));
+        let path = format!("/api/v1/query_range?query={query}&start={start}&end={end}&step=1");
+        self.api(&path)["result"].as_array().unwrap().clone()
+    }
+
+    /// The alerts that fire: name, severity, and the target, where it is about one.
+    fn firing(&self) -> BTreeSet<(String, String, String)> {
+        let data = self.api("/api/v1/alerts");
+        let firing = data["alerts"].as_array().unwrap().iter().filter(|it| it["state"] == "firing");
+        let label =
+            |alert: &Value, key: &str| alert["labels"][key].as_str().unwrap_or("").to_owned();
+        let fields = |it| (label(it, "alertname"), label(it, "severity"), label(it, "instance"));
+        firing.map(fields).collect()
+    }
+
+    /// Waits until this alert fires for this target, or does not.
+    #[track_caller]
+    fn until_alert(&self, fires: bool, (name, severity, target): (&str, &str, SocketAddr)) {
+        let alert = (name.to_owned(), severity.to_owned(), target.to_string());
+        let what = format!("{alert:?} fires: {fires}");
+        self.until(&what, |it| it.firing().contains(&alert) == fires);
+    }
+}
+
+impl Drop for Prometheus {
+    fn drop(&mut self) {
+        // It holds nothing worth a good end.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// The configuration with other targets, and a second between scrapes and evaluations.
+fn configuration(shipped: &str, targets: &[SocketAddr]) -> String {
+    let targets: Vec<_> = targets.iter().map(|target| format!("\"{target}\"")).collect();
+    let changes = [
+        ("\"127.0.0.1:9998\"", targets.join(", ")),
+        ("interval: 15s", "interval: 1s".to_owned()),
+        ("../dashboards/rules.yml", "rules.yml".to_owned()),
+    ];
+    changes.iter().fold(shipped.to_owned(), |text, (from, to)| {
+        assert!(text.contains(from), "{from} is to be replaced in\n{text}");
+        text.replace(from, to)
+    })
+}
+
+/// The rules with every window cut to five seconds and every `for` to two; the expressions and
+/// thresholds are as they were.
+fn hurried(rules: &str) -> String {
+    let mut hurried = String::new();
+    for line in rules.lines() {
+        let line = match line.trim_start().strip_prefix("for: ") {
+            Some(wait) => line.replace(wait, "2s"),
+            None => ["[1m]", "[2m]", "[5m]", "[10m]", "[30m]"]
+                .iter()
+                .fold(line.to_owned(), |line, window| line.replace(window, "[5s]")),
+        };
+        assert!(!line.contains("m]"), "a window that is not cut: {line}");
+        hurried.push_str(&line);
+        hurried.push('\n');
+    }
+    hurried
+}
+
+/// For a query string.
+fn encoded(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte.is_ascii_alphanumeric() {
+            true => encoded.push(char::from(byte)),
+            false => write!(encoded, "%{byte:02X}").unwrap(),
+        }
+    }
+    encoded
+}
+
+fn is_finite(series: &Value) -> bool {
+    // A sample is [time, "value"].
+    let samples = series["values"].as_array().unwrap().iter();
+    let mut values = samples.map(|sample| sample[1].as_str().unwrap().parse::<f64>().unwrap());
+    values.any(f64::is_finite)
+}
+
+/// Says names until told to stop, each on a new connection after so many.
+fn converse(server: SocketAddr, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let mut client = Client::connect(server);
+        client.expect("Welcome!");
+        for _ in 0..5 {
+            client.send("Ann\n").expect("Hello, Ann!");
+        }
+        client.send("exit\n");
+        client.rest();
+    }
+}
+
+/// Comes again and again, and is turned away.
+fn knock(server: SocketAddr, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        Client::connect(server).expect("Busy, try again later.");
+        thread::sleep(Duration::from_millis(100)); // a client's pace
+    }
+}
+
+#[test]
+fn the_dashboard_shows_and_the_alerts_tell_what_happens_to_servers() {
+    // Two workers for a dozen clients, and a server with four places that are taken.
+    // Nobody reads their logs.
+    let busy = ["--workers", "2", "--work-delay", "100ms", "--framing", "line"];
+    let busy = Daemon::serve(&[&busy[..], &["--log-level", "off"]].concat());
+    let full = Daemon::serve(&["--max-connections", "4", "--log-level", "off"]);
+    let (busy_metrics, full_metrics) = (busy.metrics.unwrap(), full.metrics.unwrap());
+    let Some(prometheus) = Prometheus::start(&[busy_metrics, full_metrics]) else { return };
+    let expected = [
+        ("WelcomedPoolSaturated", "ticket", busy_metrics),
+        ("WelcomedQueueWaitHigh", "page", busy_metrics),
+        ("WelcomedConnectionsNearLimit", "ticket", full_metrics),
+        ("WelcomedConnectionsNearLimit", "page", full_metrics),
+        ("WelcomedRejectingConnections", "page", full_metrics),
+    ];
+    assert_eq!(prometheus.firing(), BTreeSet::new());
+
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let seated: Vec<_> = (0..4).map(|_| full.connect()).collect();
+        seated.into_iter().for_each(|mut client| {
+            client.expect("Welcome!");
+            let stop = &stop;
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    client.send("Ann\n").expect("Hello, Ann!");
+                    thread::sleep(Duration::from_millis(50)); // a client's pace
+                }
+            });
+        });
+        scope.spawn(|| knock(full.service, &stop));
+        for _ in 0..12 {
+            scope.spawn(|| converse(busy.service, &stop));
+        }
+        // Whatever fails in here, the clients must end, or the scope does not.
+        let stopping = StopOnDrop(&stop);
+        let began = Instant::now();
+        for alert in expected {
+            prometheus.until_alert(true, alert);
+        }
+        // The panels look back so far.
+        thread::sleep(HISTORY.saturating_sub(began.elapsed()));
+        every_query_shows_something(&prometheus);
+        drop(stopping);
+    });
+    for alert in expected {
+        prometheus.until_alert(false, alert);
+    }
+
+    // One that neither answers nor is gone.
+    let down = ("WelcomedDown", "page", full_metrics);
+    full.signal("STOP");
+    prometheus.until_alert(true, down);
+    full.signal("CONT");
+    prometheus.until_alert(false, down);
+
+    for server in [busy, full] {
+        assert!(server.stop().0.success());
+    }
+    let gone = [busy_metrics, full_metrics].map(|target| ("WelcomedDown", "page", target));
+    gone.into_iter().for_each(|alert| prometheus.until_alert(true, alert));
+    for (_, expr) in queries(&dashboard()) {
+        prometheus.range(&expr);
+    }
+}
+
+fn every_query_shows_something(prometheus: &Prometheus) {
+    let dashboard = dashboard();
+    let mut blank: BTreeSet<String> = BTreeSet::new();
+    for (place, expr) in queries(&dashboard) {
+        if !prometheus.range(&expr).iter().any(is_finite) {
+            blank.insert(place);
+        }
+    }
+    let excused: BTreeSet<String> = EMPTY.iter().map(|(place, _)| (*place).to_owned()).collect();
+    assert_eq!(blank, excused, "queries without a number, or excused and with one");
+    let firing = prometheus.firing();
+    let unfounded = firing.iter().filter(|(name, ..)| NEVER.contains(&name.as_str()));
+    assert_eq!(unfounded.collect::<Vec<_>>(), Vec::<&(String, String, String)>::new());
+}
+
+/// Tells the clients to stop when the test is through or has failed.
+struct StopOnDrop<'a>(&'a AtomicBool);
+
+impl Drop for StopOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
