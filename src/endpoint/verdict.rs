@@ -83,7 +83,10 @@ pub(super) fn verdict(seen: &Seen) -> (Advice, String) {
 fn judge(seen: &Seen) -> (Advice, String) {
     let wait = seen.wait_p95.unwrap_or(0.0);
     let handler = seen.handler_p50.unwrap_or(0.0);
-    let waits = format!("messages wait {}", human(wait));
+    let waits = match seen.wait_p95 {
+        Some(wait) => format!("messages wait {}", human(wait)),
+        None => "none waited".to_owned(),
+    };
     if let Some(turn) = seen.longest_turn.filter(|turn| *turn >= LONG_TURN) {
         let what = format!("one of them for {} with one turn", human(turn.as_secs_f64()));
         return (Advice::Elsewhere, format!("{what}: look whether the handler is stuck"));

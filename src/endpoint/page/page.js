@@ -258,7 +258,7 @@ function tiles({ window, pool, connections, messages }) {
     ['Utilisation', 'utilisation', percent(window.utilisation),
       `${number(pool.workers_busy)} of ${number(pool.workers)} busy now`],
     ['Queue depth', 'queued', number(connections.queued),
-      `saturated ${percent(window.saturated)} of the time`],
+      `saturated ${percent(window.saturated)}`],
     ['Queue wait p95', 'wait', duration(wait.p95),
       `p50 ${duration(wait.p50)}, p99 ${duration(wait.p99)}`],
     ['Handler p50', 'handler', duration(handler.p50),
