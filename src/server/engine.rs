@@ -14,12 +14,14 @@ use super::pool::Crew;
 use super::run_queue::RunQueue;
 use super::schedule::{Cell, Floor, Schedule, Signal, Token};
 use super::table::Table;
+use super::turn::words;
 use crate::metrics::{Block, Counter, Stopwatch};
 use crate::protocol::Splitter;
 use crate::service::Service;
 use crossbeam_utils::CachePadded;
 use rustix::net::Shutdown;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -101,9 +103,10 @@ impl Engine {
     /// What it owed is with the kernel. Its side of the stream ends here; the socket itself
     /// lingers with the accept loop unless the peer has ended too.
     pub(super) fn close(&self, slot: u32, reason: Reason, block: &Block) {
-        let Some(connection) = self.table.release(slot) else {
+        let Some(mut connection) = self.table.release(slot) else {
             return;
         };
+        let state = connection.state.take();
         // A connection that nobody has greeted is not in the poller.
         if !connection.fresh {
             self.poller.deregister(&*connection);
@@ -123,6 +126,11 @@ impl Engine {
         }
         if self.stopping() {
             self.inbox.ring();
+        }
+        // The state's `drop` is the service's own code, and the caller may be the accept loop.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
+            log::error!("dropping a connection's state panicked: {}", words(&*panic));
+            block.handler_panics.add(1);
         }
     }
 

@@ -156,6 +156,8 @@ impl<'a> Worker<'a> {
                     break;
                 }
                 Outcome::Close(reason) => {
+                    // From here on the slot may be another tenant's.
+                    self.holding = None;
                     engine.close(token.slot, reason, self.block);
                     break;
                 }

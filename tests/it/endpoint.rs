@@ -27,6 +27,30 @@ pub fn get(address: SocketAddr, path: &str) -> (u16, String) {
 pub fn scrape(address: SocketAddr) -> BTreeMap<String, f64> {
     let (status, body) = get(address, "/metrics");
     assert_eq!(status, 200);
+    samples(&body)
+}
+
+/// As [`scrape`], on a connection that stays open.
+fn scrape_again(client: &mut Client) -> BTreeMap<String, f64> {
+    client.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").expect("HTTP/1.1 200 OK\r");
+    let mut length = 0;
+    loop {
+        let line = client.line();
+        if let Some(value) = line.strip_prefix("Content-Length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    let mut body = String::new();
+    while body.len() < length {
+        body += &client.line();
+    }
+    samples(&body)
+}
+
+fn samples(body: &str) -> BTreeMap<String, f64> {
     let samples = body.lines().filter(|line| !line.starts_with('#'));
     samples
         .map(|line| {
@@ -156,6 +180,39 @@ fn the_endpoint_counts_its_own_requests() {
     }
     assert!(second["welcomed_scrape_duration_seconds"] > 0.0);
     assert!(second.keys().any(|name| name.starts_with("welcomed_config_info{hash=")));
+}
+
+/// The machine has no descriptors left: accepting pauses, everything else goes on, and when there
+/// are some again the clients that waited are served.
+#[test]
+fn without_descriptors_accepting_pauses_and_nothing_else() {
+    let server = Daemon::serve(&["--framing", "line"]);
+    let metrics = server.metrics.unwrap();
+    let mut old = server.connect();
+    old.expect("Welcome!");
+    // A scraper's connection that stays, so that it needs no descriptor later.
+    let mut scraper = Client::connect(metrics);
+    let limit = |files: usize| {
+        let (pid, files) = (server.pid().to_string(), format!("--nofile={files}:20000"));
+        assert!(Command::new("prlimit").args(["--pid", &pid, &files]).status().unwrap().success());
+    };
+    assert_eq!(scrape_again(&mut scraper)["welcomed_accept_pauses_total{cause=\"fd\"}"], 0.0);
+    let files = std::fs::read_dir(format!("/proc/{}/fd", server.pid())).unwrap().count();
+    limit(files + 2);
+    let mut clients: Vec<Client> = (0..8).map(|_| server.connect()).collect();
+    eventually("accepting pauses", || {
+        scrape_again(&mut scraper)["welcomed_accept_pauses_total{cause=\"fd\"}"] > 0.0
+    });
+    talk(&mut old, &["still", "served"]);
+    limit(20000);
+    for client in &mut clients {
+        client.expect("Welcome!");
+    }
+    let samples = scrape(metrics);
+    assert!(samples["welcomed_accept_errors_total{code=\"emfile\"}"] >= 1.0);
+    assert!(samples["welcomed_accept_pauses_total{cause=\"fd\"}"] >= 1.0);
+    assert!(samples["welcomed_accept_paused_seconds_total"] > 0.05);
+    assert_eq!(samples["welcomed_accept_errors_total{code=\"other\"}"], 0.0);
 }
 
 #[test]

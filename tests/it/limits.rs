@@ -179,6 +179,21 @@ fn a_panic_costs_one_connection_and_no_worker() {
 }
 
 #[test]
+fn a_state_that_panics_when_it_is_dropped_costs_nobody_anything() {
+    // By a worker when the client leaves, and by the accept loop at the deadline.
+    let server = TestServer::start(Options { idle_timeout: short(300), ..options() }, Obedient);
+    let mut leaves = server.connect();
+    assert_eq!(leaves.send("panic later\n").finish().rest(), "\n");
+    let mut idle = server.connect();
+    idle.send("panic later\n").expect("");
+    assert_eq!(idle.rest(), "");
+    server.until("both are counted", |stats| stats.handler_panics == 2 && stats.open() == 0);
+    assert_eq!(count(&server.stats().closed, "idle"), 1);
+    server.connect().send("fine\n").expect("fine");
+    assert_eq!(server.stats().worker_restarts, 0);
+}
+
+#[test]
 fn a_failing_handler_and_a_reply_too_long_end_the_connection() {
     let server = TestServer::start(options(), Obedient);
     for told in ["fail", "big"] {

@@ -35,8 +35,18 @@ impl Service for Gate {
     }
 }
 
-/// Does what it is told: `panic`, `panic number`, `fail`, `big`, `close`, `count`; else echoes.
+/// Does what it is told: `panic`, `panic number`, `panic later`, `fail`, `big`, `close`, `count`; else echoes.
 pub struct Obedient;
+
+/// A connection's state whose end is a bug.
+#[derive(Default)]
+struct Fragile;
+
+impl Drop for Fragile {
+    fn drop(&mut self) {
+        panic!("as told");
+    }
+}
 
 impl Service for Obedient {
     fn call(
@@ -48,6 +58,9 @@ impl Service for Obedient {
         match message {
             b"panic" => panic!("as told"),
             b"panic number" => std::panic::panic_any(7),
+            b"panic later" => {
+                ctx.state::<Fragile>();
+            }
             b"fail" => return Err("as told".into()),
             b"big" => reply.push(&vec![b'x'; 100 << 20]),
             b"close" => {
