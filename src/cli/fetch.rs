@@ -17,7 +17,7 @@ const MAX_REDIRECTS: usize = 10;
 /// What takes longer than this gets a progress bar.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Save a web page over a plain socket
+/// Saves a web page over a plain socket
 ///
 /// Sends one GET, prints the answer's head to standard output and saves the body to a file. The
 /// file appears only when the body is whole: a fetch that fails leaves nothing behind. HTTP/1.1

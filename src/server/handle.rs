@@ -86,7 +86,6 @@ impl Handle {
             ready: self.is_ready(),
             workers: alive,
             workers_limit: engine.crew.wanted(),
-            workers_busy: alive.saturating_sub(engine.schedule.idle()),
             saturated_seconds: nanos(engine.gate.saturated.get()),
             resizes: vec![
                 ("grow", engine.crew.grown.load(Ordering::Relaxed)),
@@ -119,6 +118,9 @@ impl Handle {
             let turn = (since != 0).then(|| Duration::from_nanos(now.saturating_sub(since)));
             stats.worker_turns_now.push(turn);
         });
+        // From the same look at each worker, so that the two agree.
+        let busy_workers = stats.worker_turns_now.iter().flatten().count();
+        stats.workers_busy = busy_workers.min(alive);
         // A worker that stops may have read the clock a little before we did: what was once
         // reported is never taken back, for a counter that falls reads as a restart.
         let busy = busy.max(engine.gate.busy_reported.fetch_max(busy, Ordering::Relaxed));
