@@ -35,7 +35,8 @@ impl Service for Gate {
     }
 }
 
-/// Does what it is told: `panic`, `panic number`, `panic later`, `fail`, `big`, `close`, `count`; else echoes.
+/// Does what it is told: `panic`, `panic number`, `panic later`, `fail`, `big`, `close`, `count`;
+/// else echoes.
 pub struct Obedient;
 
 /// A connection's state whose end is a bug.
