@@ -215,6 +215,46 @@ fn without_descriptors_accepting_pauses_and_nothing_else() {
     assert_eq!(samples["welcomed_accept_errors_total{code=\"other\"}"], 0.0);
 }
 
+/// A collector that hands out what no text can be made of.
+struct Broken(prometheus::core::Desc);
+
+impl prometheus::core::Collector for Broken {
+    fn desc(&self) -> Vec<&prometheus::core::Desc> {
+        vec![&self.0]
+    }
+
+    fn collect(&self) -> Vec<prometheus::proto::MetricFamily> {
+        let mut family = prometheus::proto::MetricFamily::default();
+        family.set_metric(vec![prometheus::proto::Metric::default()]);
+        vec![family]
+    }
+}
+
+#[test]
+fn a_collector_that_fails_is_counted_and_the_rest_goes_on() {
+    let service = TestServer::start(Options::default(), Hello);
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 16).unwrap();
+    let endpoint = endpoint(&service.handle).unwrap();
+    let registry = endpoint.registry().clone();
+    let desc = prometheus::core::Desc::new(
+        "broken".to_owned(),
+        "Broken.".to_owned(),
+        Vec::new(),
+        std::collections::HashMap::new(),
+    )
+    .unwrap();
+    let broken = || Box::new(Broken(desc.clone()));
+    registry.register(broken()).unwrap();
+    let running = SideEndpoint::serve(listener, endpoint).unwrap();
+    let address = tcp(running.local_addr());
+    assert_eq!(get(address, "/metrics").0, 500);
+    assert_eq!(get(address, "/healthz").0, 200);
+    registry.unregister(broken()).unwrap();
+    let samples = scrape(address);
+    assert_eq!(samples["welcomed_scrape_errors_total"], 1.0);
+    assert_eq!(samples["welcomed_admin_requests_total{path=\"/metrics\",code=\"5xx\"}"], 1.0);
+}
+
 #[test]
 fn a_metrics_address_for_everyone_is_warned_about() {
     // Nothing can reach it from outside here; 0.0.0.0 says that it might.

@@ -194,6 +194,23 @@ fn a_state_that_panics_when_it_is_dropped_costs_nobody_anything() {
 }
 
 #[test]
+fn a_panic_that_escapes_a_turn_costs_its_connection_and_the_worker_begins_anew() {
+    let server = TestServer::start(Options { workers: 1, ..options() }, Obedient);
+    let mut other = server.connect();
+    other.send("before\n").expect("before");
+    for restarts in 1..=3 {
+        let mut client = server.connect();
+        client.send("break the turn\n").expect("Internal error.");
+        assert_eq!(client.rest(), "");
+        server.until("begun anew", |stats| stats.worker_restarts == restarts);
+        other.send("after\n").expect("after");
+    }
+    server.until("all are closed but one", |stats| stats.open() == 1);
+    let stats = server.stats();
+    assert_eq!((stats.workers, count(&stats.closed, "handler")), (1, 3));
+}
+
+#[test]
 fn a_failing_handler_and_a_reply_too_long_end_the_connection() {
     let server = TestServer::start(options(), Obedient);
     for told in ["fail", "big"] {

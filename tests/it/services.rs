@@ -35,8 +35,8 @@ impl Service for Gate {
     }
 }
 
-/// Does what it is told: `panic`, `panic number`, `panic later`, `fail`, `big`, `close`, `count`;
-/// else echoes.
+/// Does what it is told: `panic`, `panic number`, `panic later`, `break the turn`, `fail`, `big`,
+/// `close`, `count`; else echoes.
 pub struct Obedient;
 
 /// A connection's state whose end is a bug.
@@ -44,6 +44,24 @@ pub struct Obedient;
 struct Fragile;
 
 impl Drop for Fragile {
+    fn drop(&mut self) {
+        panic!("as told");
+    }
+}
+
+/// An error whose end is a bug: it panics where nobody expects a panic of the service.
+#[derive(Debug)]
+struct FragileError;
+
+impl std::fmt::Display for FragileError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("as told")
+    }
+}
+
+impl std::error::Error for FragileError {}
+
+impl Drop for FragileError {
     fn drop(&mut self) {
         panic!("as told");
     }
@@ -62,6 +80,7 @@ impl Service for Obedient {
             b"panic later" => {
                 ctx.state::<Fragile>();
             }
+            b"break the turn" => return Err(FragileError.into()),
             b"fail" => return Err("as told".into()),
             b"big" => reply.push(&vec![b'x'; 100 << 20]),
             b"close" => {
