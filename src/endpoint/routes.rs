@@ -172,9 +172,7 @@ impl Endpoint {
             Readiness::NotReady(reason) => Answer::text(503, format!("not ready: {reason}")),
         }
     }
-}
 
-impl Endpoint {
     fn permits(&self, client: Peer) -> bool {
         self.allow.is_empty() || Network::any_contains(&self.allow, client)
     }

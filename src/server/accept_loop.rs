@@ -162,6 +162,11 @@ impl AcceptLoop {
 
     /// Accepts at most `limit` clients of one listener; says how many came.
     fn accept(&mut self, number: usize, limit: usize, now: Moment) -> usize {
+        // Another listener of this turn has found the machine out of something: the pause is of
+        // all, and only `resume` ends it.
+        if self.pause.is_some_and(|pause| pause.holds) {
+            return 0;
+        }
         for count in 0..limit {
             match self.listeners[number].accept() {
                 Accepted::Client(socket, peer) => {
@@ -365,12 +370,15 @@ impl AcceptLoop {
     fn drain(mut self, keys: &mut Vec<u64>) -> Drain {
         let mut drain = Drain::begin(&self.engine);
         let now = self.engine.clock.now();
+        self.pause = None;
+        self.engine.gate.paused.stop(now);
         // A client in the kernel's queue would get a reset when its listener closes.
         for number in 0..self.listeners.len() {
             while self.accept(number, ACCEPTS_A_TURN, now) == ACCEPTS_A_TURN {}
         }
         self.listeners.clear();
         self.pause = None;
+        self.engine.gate.paused.stop(now);
         self.parting.hurry(now);
         drain.call_all(&self.engine);
         while !drain.is_over(&self.engine, self.parting.is_empty()) {

@@ -107,6 +107,8 @@ pub struct Daemon {
     child: Child,
     stderr: Option<BufReader<ChildStderr>>,
     pub service: SocketAddr,
+    /// Behind further `--listen`s.
+    pub others: Vec<SocketAddr>,
     pub metrics: Option<SocketAddr>,
 }
 
@@ -124,15 +126,20 @@ impl Daemon {
             .spawn()
             .unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut address = |what: &str| {
+        let mut services: Vec<SocketAddr> = Vec::new();
+        let metrics = loop {
             let mut line = String::new();
             stderr.read_line(&mut line).unwrap();
-            let prefix = format!("listening {what}=");
-            line.trim().strip_prefix(&prefix).expect(&line).parse().unwrap()
+            let address = line.trim().strip_prefix("listening ").expect(&line);
+            let (what, address) = address.split_once('=').expect(&line);
+            let address = address.parse().unwrap();
+            match what {
+                "metrics" => break Some(address),
+                _ => services.push(address),
+            }
         };
-        let service = address("service");
-        let metrics = Some(address("metrics"));
-        Self { child, stderr: Some(stderr), service, metrics }
+        let service = services.remove(0);
+        Self { child, stderr: Some(stderr), service, others: services, metrics }
     }
 
     pub fn connect(&self) -> Client {
