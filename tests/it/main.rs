@@ -15,6 +15,7 @@ mod limits;
 mod metrics;
 mod page;
 mod prometheus;
+mod reload;
 mod services;
 mod stop;
 mod support;
