@@ -32,14 +32,21 @@ pub struct TestServer {
 impl TestServer {
     pub fn start(options: Options, service: impl Service) -> Self {
         let builder = Server::builder().options(options).listen("127.0.0.1:0").unwrap();
-        let server = builder.build(service).unwrap();
+        Self::run(builder.build(service).unwrap())
+    }
+
+    pub fn run(server: Server) -> Self {
         let handle = server.handle();
         let running = thread::spawn(move || server.run().unwrap());
         Self { handle, running: Some(running) }
     }
 
     pub fn address(&self) -> SocketAddr {
-        tcp(&self.handle.local_addrs()[0])
+        self.addresses()[0]
+    }
+
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.handle.local_addrs().iter().map(tcp).collect()
     }
 
     pub fn connect(&self) -> Client {
@@ -185,7 +192,10 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::of(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
+    }
+
+    pub fn of(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         let reader = BufReader::new(socket.try_clone().unwrap());
