@@ -3,9 +3,11 @@
 
 mod check;
 mod client;
+mod completions;
 mod fetch;
 mod health;
 mod logger;
+mod man;
 mod serve;
 mod settings;
 mod terminal;
@@ -56,6 +58,8 @@ enum Command {
     Client(client::ClientArgs),
     Fetch(fetch::FetchArgs),
     Health(health::HealthArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the program with the process's arguments.
@@ -78,6 +82,8 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
         Command::Client(args) => client::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Health(args) => health::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
