@@ -38,6 +38,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("socket2", &["src/server", "src/client", "src/fetch/dial.rs"]),
     ("hdrhistogram", &["src/bench"]),
     ("indicatif", &["src/cli"]),
+    ("listenfd", &["src/cli/systemd"]),
+    ("sd_notify", &["src/cli/systemd"]),
 ];
 
 fn root() -> &'static Path {

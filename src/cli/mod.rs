@@ -10,6 +10,7 @@ mod logger;
 mod man;
 mod serve;
 mod settings;
+mod systemd;
 mod terminal;
 
 use crate::service::Service;

@@ -1,10 +1,11 @@
 //! `welcomed serve`: settings, file limit, log, and then the server until a signal ends it.
 
 use super::settings::SettingsArgs;
+use super::systemd::{Notifier, Sockets};
 use super::{Failure, logger};
 use crate::config::{Settings, fit_connections};
 use crate::endpoint::{Observed, SideEndpoint, endpoint};
-use crate::server::{Address, Handle, Listener, Network, Options, Server};
+use crate::server::{Address, Builder, Handle, Listener, Network, Options, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use signal_hook::consts::{SIGINT, SIGTERM};
@@ -20,6 +21,10 @@ const BACKLOG: u32 = 128;
 ///
 /// Settings come from the file, the environment and the flags, each stronger than the one before;
 /// `welcomed check` shows what they amount to.
+///
+/// Sockets that systemd passes (LISTEN_FDS) replace `server.listen`, one of the name `metrics`
+/// replaces `metrics.listen`. Where systemd listens (NOTIFY_SOCKET) it is told when the server is
+/// ready and when it stops, how the pool does, and that clients are still accepted (WATCHDOG_USEC).
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -29,12 +34,13 @@ pub(super) struct ServeArgs {
 /// Runs the service that the settings name, or the one given in its place.
 pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     let settings = args.settings.load()?;
+    let sockets = Sockets::take()?;
     let mut options = settings.options();
     let (max_connections, lowered) = fit_connections(
         options.max_connections,
         settings.max_connections_is_explicit(),
         raise_open_files(),
-        settings.listen.len(),
+        settings.listen.len().max(sockets.service.len()),
         options.workers,
     )
     .map_err(Failure::usage)?;
@@ -44,8 +50,9 @@ pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), 
     for warning in settings.warnings().iter().chain(&lowered) {
         log::warn!("{warning}");
     }
+    sockets.log();
     let service = own.unwrap_or_else(|| settings.build_service());
-    serve(&settings, options, service)
+    serve(&settings, options, sockets, service)
 }
 
 /// Raises the soft limit of open files to the hard one, and returns what holds then: the soft
@@ -62,14 +69,23 @@ fn raise_open_files() -> u64 {
 }
 
 /// Binds, serves, and drains when a signal says so.
-fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Result<(), Failure> {
-    let mut builder = Server::builder();
-    for address in &settings.listen {
-        let listener = Listener::bind(address, options.backlog).map_err(Failure::usage)?;
-        builder = builder.listener(listener);
+fn serve(
+    settings: &Settings,
+    options: Options,
+    sockets: Sockets,
+    service: Arc<dyn Service>,
+) -> Result<(), Failure> {
+    let bind = |address, backlog| Listener::bind(address, backlog).map_err(Failure::usage);
+    let mut listeners = sockets.service;
+    if listeners.is_empty() {
+        let bound = settings.listen.iter().map(|address| bind(address, options.backlog));
+        listeners = bound.collect::<Result<_, _>>()?;
     }
-    let metrics = settings.metrics_listen.as_ref().map(|address| Listener::bind(address, BACKLOG));
-    let metrics = metrics.transpose().map_err(Failure::usage)?;
+    let metrics = match (sockets.metrics, &settings.metrics_listen) {
+        (None, Some(address)) => Some(bind(address, BACKLOG)?),
+        (passed, _) => passed,
+    };
+    let builder = listeners.into_iter().fold(Server::builder(), Builder::listener);
     let workers = options.workers;
     let server = builder.options(options).build(service).map_err(Failure::usage)?;
     let handle = server.handle();
@@ -87,9 +103,12 @@ fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Re
         warn_of_everyone(endpoint.local_addr(), &settings.metrics_allow);
     }
     let watch = handle.clone();
-    stop_on_signals(handle)?;
+    let notifier = Notifier::from_env();
+    stop_on_signals(handle.clone(), notifier)?;
+    notifier.watch(handle).map_err(Failure::usage)?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");
+    notifier.ready();
     let report = server.run().map_err(Failure::usage)?;
     // The endpoint has answered until here.
     drop(endpoint);
@@ -123,7 +142,7 @@ fn announce(what: &str, address: &Address) {
 }
 
 /// The first SIGINT or SIGTERM begins the drain, the second ends the process.
-fn stop_on_signals(handle: Handle) -> Result<(), Failure> {
+fn stop_on_signals(handle: Handle, notifier: Notifier) -> Result<(), Failure> {
     let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::usage)?;
     let watch = move || {
         for signal in signals.forever() {
@@ -133,6 +152,7 @@ fn stop_on_signals(handle: Handle) -> Result<(), Failure> {
                 std::process::exit(3);
             }
             log::info!("{name}: stopping, {} connections are open", handle.stats().open());
+            notifier.stopping();
             handle.stop();
         }
     };

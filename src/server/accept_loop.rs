@@ -241,6 +241,11 @@ impl AcceptLoop {
         self.engine.gate.pauses[cause as usize].add(1);
         self.engine.gate.paused.start(now);
         self.pause = Some(Pause { until: now + nanos(length), length, holds: true });
+        self.unwatch();
+    }
+
+    /// Takes the listeners out of the poller.
+    fn unwatch(&self) {
         for listener in &self.listeners {
             if let Err(error) = self.poller.deregister(listener) {
                 log::debug!("a listener was not in the poller: {error}");
@@ -372,10 +377,16 @@ impl AcceptLoop {
         let now = self.engine.clock.now();
         self.pause = None;
         self.engine.gate.paused.stop(now);
-        // A client in the kernel's queue would get a reset when its listener closes.
+        // A client in the kernel's queue would get a reset when its listener closes. An inherited
+        // one stays open elsewhere, and the queue is for whoever serves it next.
         for number in 0..self.listeners.len() {
+            if self.listeners[number].is_inherited() {
+                continue;
+            }
             while self.accept(number, ACCEPTS_A_TURN, now) == ACCEPTS_A_TURN {}
         }
+        // What stays open elsewhere stays in an epoll that nobody took it out of.
+        self.unwatch();
         self.listeners.clear();
         self.pause = None;
         self.engine.gate.paused.stop(now);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // tests
 #![allow(missing_docs, unreachable_pub)] // no API
 
+mod activation;
 mod browser;
 mod client;
 mod config;
@@ -20,3 +21,4 @@ mod prometheus;
 mod services;
 mod stop;
 mod support;
+mod systemd;
