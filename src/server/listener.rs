@@ -85,7 +85,7 @@ impl Listener {
         if socket.r#type()? != Type::STREAM {
             return wrong("it is not a stream socket");
         }
-        if !socket.is_listener()? {
+        if !sockopt::socket_acceptconn(&socket)? {
             return wrong("it does not listen");
         }
         let Some(bound) = address(&socket.local_addr()?) else {
