@@ -1,6 +1,7 @@
 //! The manual and the completions, made by the real program: all there, and well-formed for those
 //! who read them.
 
+use crate::deploy::installed;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -88,7 +89,7 @@ fn groff_has_nothing_to_complain_about() {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let Some(mut groff) = super::deploy::installed("groff", groff) else { return };
+        let Some(mut groff) = installed("groff", groff) else { return };
         groff.stdin.take().unwrap().write_all(page.as_bytes()).unwrap();
         let output = groff.wait_with_output().unwrap();
         let complaints = String::from_utf8_lossy(&output.stderr);
