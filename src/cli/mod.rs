@@ -3,13 +3,16 @@
 
 mod check;
 mod client;
+mod completions;
 mod fetch;
 mod health;
 mod logger;
+mod man;
 mod reload;
 mod serve;
 mod settings;
 mod signals;
+mod systemd;
 mod terminal;
 
 use crate::service::Service;
@@ -58,6 +61,8 @@ enum Command {
     Client(client::ClientArgs),
     Fetch(fetch::FetchArgs),
     Health(health::HealthArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the program with the process's arguments.
@@ -80,6 +85,8 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
         Command::Client(args) => client::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Health(args) => health::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -2,10 +2,11 @@
 
 use super::reload::{Counts, Reloader};
 use super::settings::SettingsArgs;
+use super::systemd::{Notifier, Sockets};
 use super::{Failure, logger, signals};
 use crate::config::{Settings, StuckAction, fit_connections};
 use crate::endpoint::{Observed, SideEndpoint, endpoint};
-use crate::server::{Address, Listener, Network, Options, Report, Server};
+use crate::server::{Address, Builder, Listener, Network, Options, Report, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
@@ -18,6 +19,10 @@ const BACKLOG: u32 = 128;
 ///
 /// Settings come from the file, the environment and the flags, each stronger than the one before;
 /// `welcomed check` shows what they amount to.
+///
+/// Sockets that systemd passes (LISTEN_FDS) replace `server.listen`, one of the name `metrics`
+/// replaces `metrics.listen`. Where systemd listens (NOTIFY_SOCKET) it is told when the server is
+/// ready and when it stops, how the pool does, and that clients are still accepted (WATCHDOG_USEC).
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -28,13 +33,14 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     let args = args.settings;
     let settings = args.load()?;
+    let sockets = Sockets::take()?;
     let mut options = settings.options();
     let open_files = raise_open_files();
     let (max_connections, lowered) = fit_connections(
         options.max_connections,
         settings.max_connections_is_explicit(),
         open_files,
-        settings.listen.len(),
+        settings.listen.len().max(sockets.service.len()),
         options.workers,
     )
     .map_err(Failure::usage)?;
@@ -44,7 +50,8 @@ pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), 
     for warning in settings.warnings().iter().chain(&lowered) {
         log::warn!("{warning}");
     }
-    serve(args, settings, options, open_files, own)
+    sockets.log();
+    serve(Start { args, settings, options, open_files, sockets }, own)
 }
 
 /// Raises the soft limit of open files to the hard one, and returns what holds then: the soft
@@ -60,23 +67,33 @@ fn raise_open_files() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
-/// Binds, serves, and drains when a signal says so.
-fn serve(
+/// What is known before anything listens.
+struct Start {
     args: SettingsArgs,
     settings: Settings,
     options: Options,
+    /// The limit of open files.
     open_files: u64,
-    own: Option<Arc<dyn Service>>,
-) -> Result<(), Failure> {
+    sockets: Sockets,
+}
+
+/// Binds, serves, and drains when a signal says so.
+fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
+    let Start { args, settings, options, open_files, sockets } = start;
+    let bind = |address, backlog| Listener::bind(address, backlog).map_err(Failure::usage);
+    let mut listeners = sockets.service;
+    if listeners.is_empty() {
+        let bound = settings.listen.iter().map(|address| bind(address, options.backlog));
+        listeners = bound.collect::<Result<_, _>>()?;
+    }
+    let metrics = match (sockets.metrics, &settings.metrics_listen) {
+        (None, Some(address)) => Some(bind(address, BACKLOG)?),
+        (passed, _) => passed,
+    };
     let (service, delay) = settings.build_service();
     let abort = Arc::new(AtomicBool::new(settings.stuck_action == StuckAction::Abort));
-    let mut builder = Server::builder().on_stuck(abort_if(&abort));
-    for address in &settings.listen {
-        let listener = Listener::bind(address, options.backlog).map_err(Failure::usage)?;
-        builder = builder.listener(listener);
-    }
-    let metrics = settings.metrics_listen.as_ref().map(|address| Listener::bind(address, BACKLOG));
-    let metrics = metrics.transpose().map_err(Failure::usage)?;
+    let builder = Server::builder().on_stuck(abort_if(&abort));
+    let builder = listeners.into_iter().fold(builder, Builder::listener);
     let workers = options.workers;
     let service = own.unwrap_or(service);
     let server = builder.options(options).build(service).map_err(Failure::usage)?;
@@ -96,6 +113,7 @@ fn serve(
         announce("metrics", endpoint.local_addr());
         warn_of_everyone(endpoint.local_addr(), &settings.metrics_allow);
     }
+    let notifier = Notifier::from_env();
     signals::watch(Reloader {
         args,
         settings,
@@ -104,10 +122,14 @@ fn serve(
         endpoint: endpoint.as_ref().map(Arc::downgrade).unwrap_or_default(),
         abort,
         open_files,
+        listeners: handle.local_addrs().len(),
         counts,
+        notifier,
     })?;
+    notifier.watch(handle.clone()).map_err(Failure::usage)?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");
+    notifier.ready();
     let report = server.run().map_err(Failure::usage)?;
     // The endpoint has answered until here.
     drop(endpoint);

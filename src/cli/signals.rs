@@ -5,6 +5,7 @@
 
 use super::Failure;
 use super::reload::Reloader;
+use super::systemd::Notifier;
 use crate::server::Handle;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -19,7 +20,7 @@ pub(super) fn watch(mut reloader: Reloader) -> Result<(), Failure> {
             match signal {
                 SIGHUP => reloader.reload(),
                 SIGUSR1 => report(&reloader.handle),
-                _ => stop(signal, &reloader.handle),
+                _ => stop(signal, &reloader.handle, reloader.notifier),
             }
         }
     };
@@ -28,13 +29,14 @@ pub(super) fn watch(mut reloader: Reloader) -> Result<(), Failure> {
 }
 
 /// The first SIGINT or SIGTERM begins the drain, the second ends the process.
-fn stop(signal: i32, handle: &Handle) {
+fn stop(signal: i32, handle: &Handle, notifier: Notifier) {
     let name = signal_name(signal).unwrap_or("signal");
     if handle.is_stopping() {
         log::warn!("{name} again: ending at once");
         std::process::exit(3);
     }
     log::info!("{name}: stopping, {} connections are open", handle.stats().open());
+    notifier.stopping();
     handle.stop();
 }
 

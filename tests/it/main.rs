@@ -3,15 +3,18 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // tests
 #![allow(missing_docs, unreachable_pub)] // no API
 
+mod activation;
 mod browser;
 mod client;
 mod config;
 mod dashboards;
+mod deploy;
 mod endpoint;
 mod exposition;
 mod fetch;
 mod hello;
 mod limits;
+mod manual;
 mod metrics;
 mod overload;
 mod page;
@@ -20,4 +23,5 @@ mod reload;
 mod services;
 mod stop;
 mod support;
+mod systemd;
 mod watchdog;

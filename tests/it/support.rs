@@ -109,6 +109,10 @@ pub fn tcp(address: &Address) -> SocketAddr {
     }
 }
 
+/// Arguments that serve on ports of the kernel's choice.
+pub const SERVE: [&str; 5] =
+    ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+
 /// The real program, serving. Its drop kills it; [`stop`](Daemon::stop) ends it well.
 pub struct Daemon {
     child: Child,
@@ -122,22 +126,24 @@ pub struct Daemon {
 impl Daemon {
     /// `welcomed serve` with these arguments, on ports of the kernel's choice.
     pub fn serve(arguments: &[&str]) -> Self {
-        let ports = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_welcomed"))
-            .args(ports)
-            .args(arguments)
-            .env_clear()
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
+        Self::start(command.args(SERVE).args(arguments).env_clear().stdin(Stdio::null()))
+    }
+
+    /// A command that becomes `welcomed serve`.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut services: Vec<SocketAddr> = Vec::new();
         let metrics = loop {
             let mut line = String::new();
             stderr.read_line(&mut line).unwrap();
-            let address = line.trim().strip_prefix("listening ").expect(&line);
+            let Some(address) = line.trim().strip_prefix("listening ") else {
+                // The log speaks too.
+                assert!(line.contains(" INFO ") || line.contains(" WARN "), "{line}");
+                continue;
+            };
             let (what, address) = address.split_once('=').expect(&line);
             let address = address.parse().unwrap();
             match what {
