@@ -79,6 +79,7 @@ fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Re
     let start = |listener| {
         let observed = Observed { handle: handle.clone(), config: settings.to_toml() };
         let endpoint = endpoint(observed)?.allow(settings.metrics_allow.clone());
+        logger::export(&endpoint)?;
         SideEndpoint::serve(listener, endpoint.fingerprint(&settings.values()))
     };
     let endpoint = metrics.map(start).transpose().map_err(Failure::usage)?;
@@ -130,6 +131,7 @@ fn stop_on_signals(handle: Handle) -> Result<(), Failure> {
             let name = signal_name(signal).unwrap_or("signal");
             if handle.is_stopping() {
                 log::warn!("{name} again: ending at once");
+                logger::flush_quickly();
                 std::process::exit(3);
             }
             log::info!("{name}: stopping, {} connections are open", handle.stats().open());
