@@ -12,6 +12,7 @@ mod exposition;
 mod fetch;
 mod hello;
 mod limits;
+mod log;
 mod metrics;
 mod page;
 mod prometheus;

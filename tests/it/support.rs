@@ -167,6 +167,16 @@ impl Daemon {
         self.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap(), said)
     }
+
+    /// Waits for the end while nobody reads what the program says.
+    pub fn wait_unread(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
 }
 
 impl Drop for Daemon {
