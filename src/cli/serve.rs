@@ -120,7 +120,7 @@ fn warn_of_everyone(address: &Address, allow: &[Network]) {
 /// One stable line per listener, in every log format and at every level: it tells a script which
 /// port the kernel chose.
 fn announce(what: &str, address: &Address) {
-    eprintln!("listening {what}={address}");
+    logger::say_now(&format!("listening {what}={address}"));
 }
 
 /// The first SIGINT or SIGTERM begins the drain, the second ends the process.

@@ -73,6 +73,7 @@ fn the_counters_agree_with_what_the_clients_did() {
             "_info",
             "welcomed_workers",
             "welcomed_ready",
+            "welcomed_log_messages_total{level=\"info\"}", // it has said that it starts
         ];
         let level = levels.iter().any(|level| name.contains(level));
         // A worker that has just started has been busy for some microseconds.

@@ -111,6 +111,8 @@ fn a_client_writes_no_line_in_any_format() {
         let rest = scraper.rest();
         assert!(rest.starts_with("HTTP/1.0 400 "), "{format}: {rest}");
 
+        // Neither the service nor the endpoint need wait for them.
+        drop((client, scraper));
         let (status, said) = server.stop();
         assert_eq!(status.code(), Some(0));
         let hidden = |it: char| it != '\n' && (it.is_control() || "\u{2028}\u{202e}".contains(it));

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -115,8 +116,13 @@ pub struct Daemon {
 impl Daemon {
     /// `welcomed serve` with these arguments, on ports of the kernel's choice.
     pub fn serve(arguments: &[&str]) -> Self {
+        Self::serve_by(env!("CARGO_BIN_EXE_welcomed").as_ref(), arguments)
+    }
+
+    /// The same by another program, with a service of its own.
+    pub fn serve_by(program: &Path, arguments: &[&str]) -> Self {
         let ports = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_welcomed"))
+        let mut child = Command::new(program)
             .args(ports)
             .args(arguments)
             .env_clear()

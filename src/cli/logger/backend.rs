@@ -113,6 +113,7 @@ impl Backend {
 
     fn gap(&self, lost: u64) -> String {
         self.line(
+            self.look().1,
             &Record::builder()
                 .level(Level::Warn)
                 .target(TARGET)
@@ -127,6 +128,7 @@ impl Backend {
         let told = self.limit().collect(Instant::now(), all);
         for Suppressed { level, target, example, count } in told {
             let line = self.line(
+                self.look().1,
                 &Record::builder()
                     .level(level)
                     .target(&target)
@@ -153,8 +155,7 @@ impl Backend {
         verdict == Verdict::Pass
     }
 
-    fn line(&self, record: &Record<'_>) -> String {
-        let (_, format) = self.look();
+    fn line(&self, format: LogFormat, record: &Record<'_>) -> String {
         let style = Style { format, colour: self.colour, journal: self.journal };
         format::line(style, SystemTime::now(), record)
     }
@@ -174,14 +175,15 @@ impl Log for Backend {
     }
 
     fn log(&self, record: &Record<'_>) {
-        if !self.enabled(record.metadata()) {
+        let (level, format) = self.look();
+        if record.level() > level {
             return;
         }
         if let Some(counted) = COUNTED.iter().position(|(_, level)| *level == record.level()) {
             self.counts[counted].fetch_add(1, Ordering::Relaxed);
         }
         if self.passes(record) {
-            self.queue.push(self.line(record));
+            self.queue.push(self.line(format, record));
         }
     }
 

@@ -22,7 +22,7 @@ use log::{Level, LevelFilter, Log, Record};
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::env;
-use std::io::{self, IsTerminal};
+use std::io::{self, IsTerminal, Write};
 use std::panic::{self, PanicHookInfo};
 use std::sync::OnceLock;
 use std::thread;
@@ -62,8 +62,16 @@ pub(super) fn set(level: LevelFilter, format: LogFormat) {
 pub(super) fn say(line: &str) {
     match BACKEND.get() {
         Some(backend) => backend.say(Level::Error, line),
-        None => eprintln!("{line}"),
+        None => say_now(line),
     }
+}
+
+/// Writes a line to standard error itself, past the log: it comes out though the log is off or
+/// loses lines, and waits for a reader that is slow.
+pub(super) fn say_now(line: &str) {
+    // `eprintln!` panics where standard error is a file on a full disk, and that is no reason not
+    // to serve.
+    io::stderr().write_all(format!("{line}\n").as_bytes()).ok();
 }
 
 /// Has all of the log written, if that takes no more than a second: for the end of the program.
