@@ -71,7 +71,9 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs the program with a service of one's own in the place of those it knows: the same
-/// subcommands, configuration, signals and metrics. `service.kind` is then not used.
+/// subcommands, configuration, signals, log and metrics. `service.kind` is then not used.
+///
+/// While it serves, the process's logger and its panic hook are the program's own.
 ///
 /// Blocks until the program is done; its exit code is what a `main` returns.
 pub fn serve_with(service: impl Service) -> ExitCode {
@@ -88,14 +90,16 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     };
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // A configuration has a line for each thing that is wrong.
             for line in failure.message.lines() {
-                eprintln!("welcomed: {line}");
+                logger::say(&format!("welcomed: {line}"));
             }
             ExitCode::from(failure.code)
         }
-    }
+    };
+    logger::flush();
+    code
 }

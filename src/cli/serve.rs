@@ -106,6 +106,7 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
         let observed = Observed { handle: handle.clone(), config: settings.to_toml() };
         let endpoint = endpoint(observed)?.allow(settings.metrics_allow.clone());
         counts.export(&endpoint)?;
+        logger::export(&endpoint)?;
         SideEndpoint::serve(listener, endpoint.fingerprint(&settings.values())).map(Arc::new)
     };
     let endpoint = metrics.map(start).transpose().map_err(Failure::usage)?;
@@ -143,7 +144,7 @@ fn abort_if(wanted: &Arc<AtomicBool>) -> impl Fn() + Send + 'static {
     move || {
         if wanted.load(Ordering::Relaxed) {
             log::error!("pool.stuck_action is `abort`: the process ends");
-            log::logger().flush();
+            logger::flush_quickly();
             std::process::abort();
         }
     }
@@ -157,7 +158,7 @@ fn verdict(report: Report) -> Result<(), Failure> {
         "the drain's time is over: {} connections cut off, {} workers still in a call",
         report.cut, report.stuck
     );
-    log::error!("{message}");
+    log::error!(cut = report.cut, stuck = report.stuck; "the drain's time is over");
     Err(Failure::cut_off(message))
 }
 
@@ -177,5 +178,5 @@ fn warn_of_everyone(address: &Address, allow: &[Network]) {
 /// One stable line per listener, in every log format and at every level: it tells a script which
 /// port the kernel chose.
 fn announce(what: &str, address: &Address) {
-    eprintln!("listening {what}={address}");
+    logger::say_now(&format!("listening {what}={address}"));
 }

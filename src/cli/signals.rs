@@ -3,9 +3,9 @@
 //! One thread waits for all of them. SIGPIPE needs nobody: Rust's runtime ignores it, and writes
 //! to a client that is gone fail instead.
 
-use super::Failure;
 use super::reload::Reloader;
 use super::systemd::Notifier;
+use super::{Failure, logger};
 use crate::server::Handle;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
@@ -33,6 +33,7 @@ fn stop(signal: i32, handle: &Handle, notifier: Notifier) {
     let name = signal_name(signal).unwrap_or("signal");
     if handle.is_stopping() {
         log::warn!("{name} again: ending at once");
+        logger::flush_quickly();
         std::process::exit(3);
     }
     log::info!("{name}: stopping, {} connections are open", handle.stats().open());

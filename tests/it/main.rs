@@ -14,6 +14,7 @@ mod exposition;
 mod fetch;
 mod hello;
 mod limits;
+mod log;
 mod manual;
 mod metrics;
 mod overload;

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -126,7 +127,12 @@ pub struct Daemon {
 impl Daemon {
     /// `welcomed serve` with these arguments, on ports of the kernel's choice.
     pub fn serve(arguments: &[&str]) -> Self {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
+        Self::serve_by(env!("CARGO_BIN_EXE_welcomed").as_ref(), arguments)
+    }
+
+    /// The same by another program, with a service of its own.
+    pub fn serve_by(program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
         Self::start(command.args(SERVE).args(arguments).env_clear().stdin(Stdio::null()))
     }
 
@@ -179,6 +185,16 @@ impl Daemon {
         let mut said = String::new();
         self.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap(), said)
+    }
+
+    /// Waits for the end while nobody reads what the program says.
+    pub fn wait_unread(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
     }
 }
 
