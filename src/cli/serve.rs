@@ -80,6 +80,8 @@ struct Start {
 /// Binds, serves, and drains when a signal says so.
 fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     let Start { args, settings, options, open_files, sockets } = start;
+    // Before anybody can know that there is a server to send one to.
+    let signals = signals::catch()?;
     let bind = |address, backlog| Listener::bind(address, backlog).map_err(Failure::usage);
     let mut listeners = sockets.service;
     if listeners.is_empty() {
@@ -115,7 +117,7 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
         warn_of_everyone(endpoint.local_addr(), &settings.metrics_allow);
     }
     let notifier = Notifier::from_env();
-    signals::watch(Reloader {
+    let reloader = Reloader {
         args,
         settings,
         handle: handle.clone(),
@@ -126,7 +128,8 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
         listeners: handle.local_addrs().len(),
         counts,
         notifier,
-    })?;
+    };
+    signals::watch(signals, reloader)?;
     notifier.watch(handle.clone()).map_err(Failure::usage)?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");

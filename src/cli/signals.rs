@@ -12,9 +12,13 @@ use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 use std::thread;
 
-/// Starts the thread. From here on no signal is lost.
-pub(super) fn watch(mut reloader: Reloader) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map_err(Failure::usage)?;
+/// From here on no signal is lost, nor does one end the process by itself.
+pub(super) fn catch() -> Result<Signals, Failure> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map_err(Failure::usage)
+}
+
+/// Starts the thread that sees to them.
+pub(super) fn watch(mut signals: Signals, mut reloader: Reloader) -> Result<(), Failure> {
     let watch = move || {
         for signal in signals.forever() {
             match signal {

@@ -73,7 +73,7 @@ fn a_unix_socket_and_one_for_the_metrics_are_told_apart_by_name() {
             .spawn()
             .unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
-        let mut said = String::new();
+        let mut said = "\n".to_owned();
         while !said.contains("Waiting for connection") {
             assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
         }

@@ -164,6 +164,8 @@ fn with_a_list_of_networks_others_get_403() {
 fn the_endpoint_counts_its_own_requests() {
     let server = Daemon::serve(&[]);
     let metrics = server.metrics.unwrap();
+    // When it answers a client, it is ready.
+    server.connect().expect("Welcome!");
     let first = scrape(metrics);
     assert_eq!(first["welcomed_admin_requests_total{path=\"/metrics\",code=\"2xx\"}"], 0.0);
     assert_eq!(get(metrics, "/nowhere").0, 404);

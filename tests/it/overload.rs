@@ -197,7 +197,9 @@ fn an_overloaded_pool_refuses_the_late_and_serves_the_others_in_time() {
     let stats = server.stats();
     assert!(served > 0 && refused > 0, "{served} served, {refused} refused");
     assert_eq!(stats.queue_shed, u64::from(refused));
-    assert_eq!(count(&stats.closed, "shed"), stats.queue_shed);
+    // One that broke before it could read the refusal is closed for that reason.
+    let closed = count(&stats.closed, "shed");
+    assert!(closed > 0 && closed <= stats.queue_shed, "{stats:?}");
     // It goes on working: the workers' time went into calls, not into refusals.
     let calls = stats.handler_time.sum;
     assert!(calls > 0.5 * stats.worker_busy_seconds, "{calls} s of {}", stats.worker_busy_seconds);
