@@ -9,6 +9,7 @@ mod client;
 mod config;
 mod dashboards;
 mod deploy;
+mod drain;
 mod endpoint;
 mod exposition;
 mod fetch;
