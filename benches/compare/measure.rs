@@ -40,7 +40,7 @@ pub(super) fn sample(
     cores: Cores,
 ) -> Result<Sample, String> {
     let process = Process::start(server, cores)?;
-    let pace = Pace::Closed { in_flight: case.in_flight };
+    let pace = Pace::closed(case.in_flight);
     let mut session = connect(&process, case.connections, pace)?;
     session.run(Stop::After(WARM_UP)).map_err(|error| error.to_string())?;
     let before = cpu_nanos(process.id()).map_err(|error| format!("CPU time: {error}"))?;
@@ -79,7 +79,7 @@ pub(super) fn memory(server: Server, cores: Cores) -> Result<f64, String> {
 
 /// Connections that have each sent one message and are idle now.
 fn spoken_once(process: &Process, connections: usize) -> Result<Session, String> {
-    let mut session = connect(process, connections, Pace::Closed { in_flight: 1 })?;
+    let mut session = connect(process, connections, Pace::closed(1))?;
     let one_each = Stop::Messages(connections as u64);
     let report = session.run(one_each).map_err(|error| error.to_string())?;
     if !report.errors.is_empty() {
