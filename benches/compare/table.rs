@@ -106,6 +106,33 @@ impl Results {
         text
     }
 
+    /// What a message costs the load, beside what it costs the cheapest server.
+    pub(super) fn generator(&self, plan: &Plan) -> String {
+        let mut text = format!("{}\n{}\n", machine::describe(), how(plan));
+        let heads = ["load us/msg", "server us/msg", "load/server", "msg/s"];
+        line(&mut text, "connections x in flight", heads);
+        for &case in &plan.cases {
+            let samples = || self.samples(Server::LIMIT, case);
+            let load = median(samples().map(|sample| sample.load_nanos / 1000.0));
+            let server = median(samples().map(|sample| sample.cpu_nanos / 1000.0));
+            let part = median(samples().map(|sample| sample.load_nanos / sample.cpu_nanos));
+            let rate = median(samples().map(|sample| sample.throughput));
+            let show = |number: Option<f64>, digits| {
+                number.map_or(NOTHING.to_owned(), |number| format!("{number:.digits$}"))
+            };
+            let row = [show(load, 3), show(server, 3), show(part, 2), show(rate, 0)];
+            line(&mut text, &format!("  {case}"), row);
+            if let Some(part) = part {
+                let verdict = verdict(part <= 1.0);
+                text.push_str(&format!("    no dearer than the server: {verdict}\n"));
+            }
+        }
+        for (server, reason) in &self.failures {
+            text.push_str(&format!("\nnot available: {server}: {reason}\n"));
+        }
+        text
+    }
+
     /// A table of servers by cases.
     fn markdown_cells(
         &self,

@@ -36,7 +36,7 @@ pub(super) struct Exchange {
     greeted: bool,
     /// The next message to send.
     next: Place,
-    /// The oldest message without a reply, or, if there is none, the next.
+    /// The reply to the oldest message without one, or, if there is none, to the next.
     owed: Place,
     /// What waits for replies, oldest first.
     batches: VecDeque<Batch>,
@@ -48,11 +48,11 @@ pub(super) struct Exchange {
 impl Exchange {
     /// The conversation of connection `index`.
     pub(super) fn new(words: &Words, index: usize) -> Self {
-        let next = words.begin(index);
+        let (next, owed) = words.begin(index);
         Self {
             greeted: !words.greets(),
-            owed: next.clone(),
             next,
+            owed,
             batches: VecDeque::new(),
             unanswered: 0,
             partial: Vec::new(),
@@ -85,8 +85,7 @@ impl Exchange {
     ) {
         let Turn { messages, due, .. } = turn;
         for _ in 0..messages {
-            words.say(&self.next, output);
-            words.advance(&mut self.next);
+            words.say(&mut self.next, output);
         }
         self.batches.push_back(Batch { due, sent: now, messages });
         self.unanswered += messages;

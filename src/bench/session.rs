@@ -128,7 +128,8 @@ impl Session {
         emit: &mut dyn FnMut(Interval),
     ) -> Result<Errors, Error> {
         let mut run = Run::new(self, window);
-        let mut events = Vec::with_capacity(EVENTS);
+        let mut events =
+            Vec::with_capacity(std::env::var("EV").map_or(EVENTS, |e| e.parse().unwrap()));
         loop {
             run.now = Instant::now();
             run.cancelled = cancel.load(Ordering::Relaxed);

@@ -1,5 +1,6 @@
 //! What is said and what is owed for it: messages of a size or from a list, and the replies that
-//! a service gives to them. Pure; one for all connections, each of which has two [`Place`]s in it.
+//! a service gives to them. Pure; one for all connections, each of which has a [`Place`] in the
+//! messages and one in the replies.
 
 use super::{Expect, Load, Payload};
 use crate::protocol::Framing;
@@ -11,13 +12,28 @@ const FIRST: &[u8; NAME] = b"00000-00000000";
 /// Where the number begins in a name.
 const NUMBER: usize = 6;
 
+/// What a reply of hello begins with.
+const HELLO: &[u8] = b"Hello, ";
 const GREETING: &[u8] = b"Welcome!";
 
-/// Where a connection is in its sequence of messages.
+/// A reply's beginning, a name, and the end of a reply that has no more.
+const HEAD: usize = HELLO.len() + NAME + 2;
+
+/// Where a connection is in a sequence of texts. One of them is the head, which counts, and then
+/// the tail of the place, which does not change.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
-    name: [u8; NAME],
-    line: usize,
+    head: [u8; HEAD],
+    length: u8,
+    /// Where in the head the number is.
+    number: (u8, u8),
+    tail: u32,
+}
+
+impl Place {
+    fn head(&self) -> &[u8] {
+        &self.head[..usize::from(self.length)]
+    }
 }
 
 /// What stands at the front of the input.
@@ -31,43 +47,98 @@ pub(super) enum Found {
     Part,
 }
 
+/// All messages, or all replies.
+#[derive(Debug)]
+struct Texts {
+    first: Place,
+    /// One, unless the messages are a list.
+    tails: Vec<Vec<u8>>,
+}
+
+impl Texts {
+    /// The messages with this before and after each.
+    fn around(payload: &Payload, before: &[u8], after: &[u8]) -> Self {
+        let mut first = Place { head: [0; HEAD], length: 0, number: (0, 0), tail: 0 };
+        let size = match payload {
+            Payload::Size(size) => *size,
+            Payload::Lines(lines) => {
+                let tails = lines.iter().map(|line| [before, line, after].concat()).collect();
+                return Self { first, tails };
+            }
+        };
+        // A short message is the end of a name, which changes fastest.
+        let mut head = [before, &FIRST[NAME - NAME.min(size)..]].concat();
+        let number = head.len() - (NAME - NUMBER).min(size);
+        first.number = (number as u8, head.len() as u8);
+        let mut tail = Vec::new();
+        if size <= NAME {
+            // All in one piece is the fastest to write and to compare.
+            head.extend_from_slice(after);
+        } else {
+            tail = [&vec![b'.'; size - NAME], after].concat();
+        }
+        first.length = head.len() as u8;
+        first.head[..head.len()].copy_from_slice(&head);
+        Self { first, tails: vec![tail] }
+    }
+
+    /// Where connection `index` begins: with its own name, or its own line.
+    fn begin(&self, index: usize) -> Place {
+        let mut place = self.first.clone();
+        place.tail = (index % self.tails.len()) as u32;
+        let (number, end) = place.number;
+        // The connection's digits stand before a dash, if the message is long enough for them.
+        if usize::from(end - number) == NAME - NUMBER {
+            let digits = usize::from(number).saturating_sub(1);
+            let mut rest = index;
+            for digit in place.head[..digits].iter_mut().rev().take_while(|it| **it == b'0') {
+                *digit += (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        place
+    }
+
+    #[inline]
+    fn at<'a>(&'a self, place: &'a Place) -> [&'a [u8]; 2] {
+        [place.head(), &self.tails[place.tail as usize]]
+    }
+
+    #[inline]
+    fn advance(&self, place: &mut Place) {
+        let (number, end) = place.number;
+        count(&mut place.head[usize::from(number)..usize::from(end)]);
+        if self.tails.len() > 1 {
+            place.tail = (place.tail + 1) % self.tails.len() as u32;
+        }
+    }
+}
+
 /// The messages and replies of a load.
 #[derive(Debug)]
 pub(super) struct Words {
-    payload: Payload,
-    expect: Expect,
+    messages: Texts,
+    replies: Texts,
+    any: bool,
     framing: Framing,
     greets: bool,
-    /// What a message is filled up with behind its name.
-    filler: Vec<u8>,
-    /// What stands in a reply before and after the message.
-    around: (&'static [u8], &'static [u8]),
     greeting: Vec<u8>,
-    ending: &'static [u8],
 }
 
 impl Words {
     pub(super) fn new(load: &Load) -> Arc<Self> {
         let ending = load.framing.ending().bytes();
-        let lines = !ending.is_empty();
-        let around: (&[u8], &[u8]) = match load.expect {
-            Expect::Hello if lines => (b"Hello, ", b"!\n"),
-            Expect::Hello => (b"Hello, ", b"!"),
-            Expect::Echo | Expect::Any => (b"", ending),
-        };
-        let length = match load.payload {
-            Payload::Size(length) => length.saturating_sub(NAME),
-            Payload::Lines(_) => 0,
+        let (before, after) = match load.expect {
+            Expect::Hello => (HELLO, [b"!", ending].concat()),
+            Expect::Echo | Expect::Any => (&b""[..], ending.to_vec()),
         };
         Arc::new(Self {
-            payload: load.payload.clone(),
-            expect: load.expect,
+            messages: Texts::around(&load.payload, b"", ending),
+            replies: Texts::around(&load.payload, before, &after),
+            any: load.expect == Expect::Any,
             framing: load.framing,
             greets: load.greeting,
-            filler: vec![b'.'; length],
-            around,
             greeting: [GREETING, ending].concat(),
-            ending,
         })
     }
 
@@ -76,77 +147,57 @@ impl Words {
         self.greets
     }
 
-    /// The longest message.
+    /// The longest reply.
     pub(super) fn longest(&self) -> usize {
-        match &self.payload {
-            Payload::Size(length) => *length,
-            Payload::Lines(lines) => lines.iter().map(Vec::len).max().unwrap_or(0),
+        HEAD + self.replies.tails.iter().map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Connection `index`'s first message, and the first reply that it is owed.
+    pub(super) fn begin(&self, index: usize) -> (Place, Place) {
+        (self.messages.begin(index), self.replies.begin(index))
+    }
+
+    /// Appends the message to `output`, and moves on to the next.
+    #[inline]
+    pub(super) fn say(&self, place: &mut Place, output: &mut Vec<u8>) {
+        let [head, tail] = self.messages.at(place);
+        // A copy of a constant length is a few instructions, one of any length is a call.
+        output.extend_from_slice(&place.head);
+        output.truncate(output.len() - (HEAD - head.len()));
+        if !tail.is_empty() {
+            output.extend_from_slice(tail);
         }
+        self.messages.advance(place);
     }
 
-    /// Where connection `index` begins: with its own name, or its own line.
-    pub(super) fn begin(&self, index: usize) -> Place {
-        let mut name = *FIRST;
-        let mut rest = index;
-        for digit in name[..NUMBER - 1].iter_mut().rev() {
-            *digit += (rest % 10) as u8;
-            rest /= 10;
+    /// The next reply is owed.
+    #[inline]
+    pub(super) fn advance(&self, owed: &mut Place) {
+        self.replies.advance(owed);
+    }
+
+    /// The reply that is owed, to be shown.
+    pub(super) fn owed(&self, owed: &Place) -> Vec<u8> {
+        self.replies.at(owed).concat()
+    }
+
+    /// Looks for the reply that is owed.
+    #[inline]
+    pub(super) fn reply(&self, owed: &Place, input: &[u8]) -> Found {
+        // A full head has no tail, and two arrays are compared without a call.
+        if usize::from(owed.length) == HEAD && input.first_chunk() == Some(&owed.head) {
+            return Found::Right(HEAD);
         }
-        let lines = if let Payload::Lines(lines) = &self.payload { lines.len() } else { 1 };
-        Place { name, line: index % lines }
-    }
-
-    fn message<'a>(&'a self, place: &'a Place) -> [&'a [u8]; 2] {
-        match &self.payload {
-            // A short message is the end of a name, which changes fastest.
-            Payload::Size(length) => {
-                [&place.name[NAME - NAME.min(*length)..], self.filler.as_slice()]
-            }
-            Payload::Lines(lines) => [lines[place.line].as_slice(), &[]],
-        }
-    }
-
-    /// Moves on to the next message.
-    pub(super) fn advance(&self, place: &mut Place) {
-        match &self.payload {
-            Payload::Size(_) => count(&mut place.name[NUMBER..]),
-            Payload::Lines(lines) => place.line = (place.line + 1) % lines.len(),
-        }
-    }
-
-    /// Appends the message to `output`.
-    pub(super) fn say(&self, place: &Place, output: &mut Vec<u8>) {
-        let [name, filler] = self.message(place);
-        output.extend_from_slice(name);
-        output.extend_from_slice(filler);
-        output.extend_from_slice(self.ending);
-    }
-
-    /// What the service should answer, without its ending, to be shown.
-    pub(super) fn owed(&self, place: &Place) -> Vec<u8> {
-        let [name, filler] = self.message(place);
-        let reply = [self.around.0, name, filler, self.around.1].concat();
-        reply.strip_suffix(b"\n").map(<[u8]>::to_vec).unwrap_or(reply)
-    }
-
-    /// Looks for the reply that is owed for the message at `place`.
-    pub(super) fn reply(&self, place: &Place, input: &[u8]) -> Found {
-        if self.expect == Expect::Any {
-            return self.anything(input);
-        }
-        let [name, filler] = self.message(place);
-        self.these([self.around.0, name, filler, self.around.1], input)
+        if self.any { self.anything(input) } else { self.these(self.replies.at(owed), input) }
     }
 
     /// Looks for the greeting.
     pub(super) fn greeting(&self, input: &[u8]) -> Found {
-        match self.expect {
-            Expect::Any => self.anything(input),
-            _ => self.these([&self.greeting, &[], &[], &[]], input),
-        }
+        if self.any { self.anything(input) } else { self.these([&self.greeting, &[]], input) }
     }
 
-    fn these(&self, parts: [&[u8]; 4], input: &[u8]) -> Found {
+    #[inline]
+    fn these(&self, parts: [&[u8]; 2], input: &[u8]) -> Found {
         let mut rest = input;
         for part in parts {
             match rest.strip_prefix(part) {
@@ -192,45 +243,51 @@ mod tests {
         Load::new(([127, 0, 0, 1], 9).into())
     }
 
-    fn said(words: &Words, place: &Place) -> String {
+    fn said(words: &Words, index: usize, count: usize) -> String {
+        let mut place = words.begin(index).0;
         let mut output = Vec::new();
-        words.say(place, &mut output);
+        (0..count).for_each(|_| words.say(&mut place, &mut output));
         String::from_utf8(output).unwrap()
     }
 
     #[test]
     fn names_carry_connection_and_number_and_never_repeat() {
         let words = Words::new(&load());
-        let mut place = words.begin(27_999);
-        assert_eq!(said(&words, &place), "27999-00000000\n");
-        for _ in 0..11 {
-            words.advance(&mut place);
-        }
-        assert_eq!(said(&words, &place), "27999-00000011\n");
-        assert_eq!(words.owed(&place), b"Hello, 27999-00000011!");
+        let said = said(&words, 27_999, 12);
+        let lines: Vec<&str> = said.lines().collect();
+        assert_eq!((lines[0], lines[11]), ("27999-00000000", "27999-00000011"));
+        let mut owed = words.begin(27_999).1;
+        (0..11).for_each(|_| words.advance(&mut owed));
+        assert_eq!(words.owed(&owed), b"Hello, 27999-00000011!\n");
     }
 
     #[test]
     fn a_message_has_the_size_asked_for() {
-        for (length, expected) in [(1, "0"), (3, "000"), (14, "00000-00000000")] {
-            let words = Words::new(&Load { payload: Payload::Size(length), ..load() });
-            assert_eq!(said(&words, &words.begin(0)), format!("{expected}\n"));
+        for (size, expected) in [
+            (1, "0\n1\n2\n"),
+            (3, "000\n001\n002\n"),
+            (9, "-00000000\n-00000001\n-00000002\n"),
+            (12, "042-00000000\n042-00000001\n042-00000002\n"),
+            (16, "00042-00000000..\n00042-00000001..\n00042-00000002..\n"),
+        ] {
+            let words = Words::new(&Load { payload: Payload::Size(size), ..load() });
+            assert_eq!(said(&words, 42, 3), expected);
+            let mut owed = words.begin(42).1;
+            for line in expected.lines() {
+                assert_eq!(words.owed(&owed), format!("Hello, {line}!\n").into_bytes());
+                words.advance(&mut owed);
+            }
         }
         let words = Words::new(&Load { payload: Payload::Size(1024), ..load() });
-        assert_eq!(said(&words, &words.begin(0)).len(), 1025);
+        assert_eq!(said(&words, 0, 1).len(), 1025);
     }
 
     #[test]
     fn lines_come_in_turn_each_connection_from_its_own() {
         let lines: Payload = Payload::Lines(["a", "b"].map(|it| it.as_bytes().to_vec()).into());
         let words = Words::new(&Load { payload: lines, expect: Expect::Echo, ..load() });
-        let mut place = words.begin(1);
-        let mut all = String::new();
-        for _ in 0..3 {
-            all.push_str(&said(&words, &place));
-            words.advance(&mut place);
-        }
-        assert_eq!(all, "b\na\nb\n");
+        assert_eq!(said(&words, 1, 3), "b\na\nb\n");
+        assert_eq!(words.owed(&words.begin(1).1), b"b\n");
     }
 
     #[test]
@@ -239,9 +296,8 @@ mod tests {
         let right = b"Hello, 00000-00000000!\n";
         let raw = Words::new(&Load { framing: Framing::Raw, ..load() });
         let any = Words::new(&Load { expect: Expect::Any, ..load() });
-        let place = lines.begin(0);
         for cut in 0..right.len() {
-            assert_eq!(lines.reply(&place, &right[..cut]), Found::Part);
+            assert_eq!(lines.reply(&lines.begin(0).1, &right[..cut]), Found::Part);
         }
         let rows: [(&Words, &[u8], Found); 7] = [
             (&lines, right, Found::Right(23)),
@@ -253,7 +309,7 @@ mod tests {
             (&any, b"what\nelse\n", Found::Right(5)),
         ];
         for (words, input, found) in rows {
-            assert_eq!(words.reply(&place, input), found, "{}", input.escape_ascii());
+            assert_eq!(words.reply(&words.begin(0).1, input), found, "{}", input.escape_ascii());
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The command line: arguments, one file per subcommand, errors to exit codes.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)] // a program speaks and ends
 
+mod bench;
 mod check;
 mod client;
 mod fetch;
@@ -56,6 +57,7 @@ enum Command {
     Client(client::ClientArgs),
     Fetch(fetch::FetchArgs),
     Health(health::HealthArgs),
+    Bench(bench::BenchArgs),
 }
 
 /// Runs the program with the process's arguments.
@@ -78,6 +80,7 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
         Command::Client(args) => client::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Health(args) => health::run(args),
+        Command::Bench(args) => bench::run(args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
