@@ -67,13 +67,12 @@ impl Connection {
     }
 
     /// Takes note of events: finishes to connect, writes what is left over, reads until there is
-    /// no more. Moves `now` on to when it has read.
+    /// no more.
     pub(super) fn take(
         &mut self,
         events: EventFlags,
         words: &Words,
         input: &mut [u8],
-        now: &mut Instant,
         tally: &mut Tally,
     ) -> Result<(), End> {
         if !self.connected {
@@ -97,8 +96,7 @@ impl Connection {
                 Err(Errno::INTR) => continue,
                 Err(_) => return Err(End::Reset),
             };
-            *now = Instant::now();
-            self.exchange.hear(words, &input[..length], *now, tally).map_err(End::Broken)?;
+            self.exchange.hear(words, &input[..length], tally).map_err(End::Broken)?;
             // A short read has emptied the socket, and what comes later is a new edge; but the
             // end of the stream may have been part of this one.
             if length < input.len() && !events.intersects(ENDING) {

@@ -92,21 +92,20 @@ impl Exchange {
         tally.sent += messages as u64;
     }
 
-    /// Takes what was read `now`, and counts the replies in it.
+    /// Takes what was read, and counts the replies in it.
     pub(super) fn hear(
         &mut self,
         words: &Words,
         input: &[u8],
-        now: Instant,
         tally: &mut Tally,
     ) -> Result<(), Broken> {
         if self.partial.is_empty() {
-            let rest = self.replies(words, input, now, tally)?;
+            let rest = self.replies(words, input, tally)?;
             self.partial.extend_from_slice(&input[input.len() - rest..]);
         } else {
             let mut joined = std::mem::take(&mut self.partial);
             joined.extend_from_slice(input);
-            let rest = self.replies(words, &joined, now, tally)?;
+            let rest = self.replies(words, &joined, tally)?;
             joined.drain(..joined.len() - rest);
             self.partial = joined;
         }
@@ -127,7 +126,6 @@ impl Exchange {
         &mut self,
         words: &Words,
         mut input: &[u8],
-        now: Instant,
         tally: &mut Tally,
     ) -> Result<usize, Broken> {
         if !self.greeted {
@@ -137,7 +135,7 @@ impl Exchange {
             let (right, length) = self.right(words, input);
             if right > 0 {
                 if let Some(due) = self.settle(right) {
-                    tally.record(right, due, now);
+                    tally.count(right, due);
                 }
                 input = &input[length..];
                 continue;
@@ -253,7 +251,7 @@ mod tests {
             ask(&mut exchange, &words, 3, &mut tally);
             assert_eq!((exchange.unanswered(), tally.unanswered()), (4, 4));
             for input in replies.chunks(piece) {
-                exchange.hear(&words, input, Instant::now(), &mut tally).unwrap();
+                exchange.hear(&words, input, &mut tally).unwrap();
             }
             let Tally { sent, right, errors, .. } = &tally;
             assert_eq!((*sent, *right), (4, 2), "in pieces of {piece}");
@@ -270,7 +268,7 @@ mod tests {
         let mut exchange = Exchange::new(&words, 0);
         let mut tally = Tally::new(Instant::now());
         let hear = |exchange: &mut Exchange, input: &[u8], tally: &mut Tally| {
-            exchange.hear(&words, input, Instant::now(), tally).unwrap();
+            exchange.hear(&words, input, tally).unwrap();
         };
         ask(&mut exchange, &words, 1, &mut tally);
         hear(&mut exchange, b"Hello, 00000", &mut tally);
@@ -287,12 +285,12 @@ mod tests {
         let words = Words::new(&Load { greeting: true, ..load() });
         let mut tally = Tally::new(Instant::now());
         let mut exchange = Exchange::new(&words, 0);
-        assert_eq!(exchange.hear(&words, b"Welc", Instant::now(), &mut tally), Ok(()));
+        assert_eq!(exchange.hear(&words, b"Welc", &mut tally), Ok(()));
         assert!(!exchange.greeted());
-        assert_eq!(exchange.hear(&words, b"ome!\n", Instant::now(), &mut tally), Ok(()));
+        assert_eq!(exchange.hear(&words, b"ome!\n", &mut tally), Ok(()));
         assert!(exchange.greeted() && tally.errors.is_empty());
         let mut other = Exchange::new(&words, 1);
-        let busy = other.hear(&words, b"Busy\n", Instant::now(), &mut tally);
+        let busy = other.hear(&words, b"Busy\n", &mut tally);
         assert_eq!(busy, Err(Broken::Refused));
         let expected = "expected `Welcome!`, got \"Busy\"";
         assert_eq!(tally.errors.example.as_deref(), Some(expected));
@@ -305,8 +303,8 @@ mod tests {
         let mut tally = Tally::new(Instant::now());
         ask(&mut exchange, &words, 2, &mut tally);
         let most = vec![b'x'; LONGEST_REPLY + words.longest()];
-        assert_eq!(exchange.hear(&words, &most, Instant::now(), &mut tally), Ok(()));
-        let broken = exchange.hear(&words, b"x", Instant::now(), &mut tally);
+        assert_eq!(exchange.hear(&words, &most, &mut tally), Ok(()));
+        let broken = exchange.hear(&words, b"x", &mut tally);
         assert_eq!(broken, Err(Broken::Endless));
         assert_eq!((tally.errors.endless, tally.unanswered()), (1, 1));
     }

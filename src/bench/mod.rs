@@ -35,6 +35,7 @@
 //! Called by the command line and by the comparison with other servers. Knows no server of ours:
 //! it sees a socket.
 
+mod alarm;
 mod connection;
 mod crew;
 mod error;

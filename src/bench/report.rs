@@ -120,6 +120,8 @@ pub(super) struct Tally {
     pub(super) latency: Latency,
     pub(super) measured_from: Instant,
     pub(super) last_reply: Instant,
+    /// Right replies whose time is not known yet: how many, and when their messages were due.
+    heard: Vec<(Instant, usize)>,
 }
 
 impl Tally {
@@ -131,6 +133,7 @@ impl Tally {
             latency: Latency::new(),
             measured_from,
             last_reply: measured_from,
+            heard: Vec::new(),
         }
     }
 
@@ -139,11 +142,19 @@ impl Tally {
         self.sent - self.right - self.errors.after_send()
     }
 
-    pub(super) fn record(&mut self, messages: usize, due: Instant, now: Instant) {
+    /// Counts right replies. Their latency is recorded by [`settle`](Tally::settle).
+    pub(super) fn count(&mut self, messages: usize, due: Instant) {
         self.right += messages as u64;
-        if due >= self.measured_from {
-            self.last_reply = now;
-            self.latency.record(now - due, messages as u64);
+        self.heard.push((due, messages));
+    }
+
+    /// Records the latency of what was heard since the last time.
+    pub(super) fn settle(&mut self, now: Instant) {
+        for (due, messages) in self.heard.drain(..) {
+            if due >= self.measured_from {
+                self.last_reply = now;
+                self.latency.record(now - due, messages as u64);
+            }
         }
     }
 }

@@ -2,14 +2,17 @@
 //!
 //! The loop is made to be cheaper than the cheapest server, so that it measures the server and
 //! not itself: one epoll for all, edge-triggered and registered once; one read takes all that
-//! came, one write carries all that is due, and the clock is read once for both.
+//! came, one write carries all that is due. All that was announced at once is read, then the clock,
+//! once, and then what is due is sent: so a latency is never too short, and too long by no more
+//! than a few reads take.
 
+use super::alarm::{ALARM, Alarm};
 use super::connection::{Connection, End};
 use super::exchange::{Broken, Exchange};
 use super::pace::{Schedule, Turn};
 use super::report::{Errors, Interval, Latency, Tally};
 use super::words::Words;
-use super::{Error, Load, Pace, Report, Share, Stop, limits};
+use super::{Error, Load, Report, Share, Stop, limits};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
@@ -21,9 +24,9 @@ use std::time::{Duration, Instant};
 
 /// One read: every reply that a connection can owe at the usual depths.
 const READ: usize = 64 << 10;
-/// Events that one wait may return. Few, so that a reply is read soon after it was announced and
+/// Events that one wait may return. Few, so that a reply is timed soon after it was announced and
 /// the server is kept supplied: with 512, a thousand connections cost the load a tenth more.
-const EVENTS: usize = 64;
+const EVENTS: usize = 32;
 /// Connections that may be on their way at once: fewer than any server's backlog.
 const DIALLING: usize = 100;
 /// How long the loop sleeps at most: it looks whether to stop, and passes each second on.
@@ -40,6 +43,7 @@ pub struct Session {
     sources: Vec<IpAddr>,
     words: Arc<Words>,
     epoll: OwnedFd,
+    alarm: Alarm,
     /// The token of an event is the index here; `None` has ended.
     connections: Vec<Option<Connection>>,
     /// How many there will be.
@@ -77,12 +81,14 @@ impl Session {
     /// Opens one thread's part of the load's connections.
     pub(super) fn part(load: &Load, share: Share, cancel: &AtomicBool) -> Result<Self, Error> {
         let wanted = share.of_count(load.connections as u64) as usize;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(epoll_error)?;
         let mut session = Self {
             load: load.clone(),
             share,
             sources: limits::sources(load)?,
             words: Words::new(load),
-            epoll: epoll::create(epoll::CreateFlags::CLOEXEC).map_err(epoll_error)?,
+            alarm: Alarm::new(&epoll).map_err(epoll_error)?,
+            epoll,
             connections: Vec::with_capacity(wanted),
             wanted,
             ready: 0,
@@ -130,8 +136,8 @@ impl Session {
         let mut run = Run::new(self, window);
         let mut events =
             Vec::with_capacity(std::env::var("EV").map_or(EVENTS, |e| e.parse().unwrap()));
+        run.now = Instant::now();
         loop {
-            run.now = Instant::now();
             run.cancelled = cancel.load(Ordering::Relaxed);
             if run.cancelled {
                 run.schedule.stop(run.now);
@@ -140,17 +146,17 @@ impl Session {
             self.send_due(&mut run);
             self.sweep(&mut run);
             run.pass_on(emit);
-            let Some(timeout) = self.wait(&run) else { break };
+            let Some(timeout) = self.wait(&run)? else { break };
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(&self.epoll, spare, Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(epoll_error(error)),
             }
-            run.now = Instant::now();
-            for event in &events {
+            for event in events.iter().filter(|event| event.data.u64() != ALARM) {
                 self.step(event.data.u64() as usize, event.flags, &mut run);
             }
+            run.settle();
         }
         Ok(self.end(run, emit))
     }
@@ -215,26 +221,24 @@ impl Session {
         }
     }
 
-    /// Takes a connection's events, and sends what is due then.
+    /// Takes a connection's events.
     fn step(&mut self, index: usize, events: EventFlags, run: &mut Run) {
         let Some(connection) = &mut self.connections[index] else { return };
         let (was_ready, before) = (connection.is_ready(), connection.exchange.unanswered());
-        let Run { now, tally, schedule, .. } = run;
-        let taken = connection.take(events, &self.words, &mut self.input, now, tally);
+        let taken = connection.take(events, &self.words, &mut self.input, &mut run.tally);
         let unanswered = connection.exchange.unanswered();
         if before > unanswered {
-            schedule.answered(index, before - unanswered, *now);
+            run.answered.push((index, before - unanswered));
         }
         if !was_ready && connection.is_ready() {
             self.dialling -= 1;
             self.ready += 1;
-            schedule.ready(index, *now);
+            run.schedule.ready(index, run.now);
         }
         if let Err(end) = taken {
             run.count(end, unanswered);
             self.close(index);
         }
-        self.send_due(run);
     }
 
     fn close(&mut self, index: usize) {
@@ -268,29 +272,26 @@ impl Session {
     }
 
     /// How long to wait for events, or `None` when the run is over.
-    fn wait(&self, run: &Run) -> Option<Timespec> {
+    fn wait(&mut self, run: &Run) -> Result<Option<Timespec>, Error> {
         let has_to_dial = self.has_to_dial(run);
         let all_said = run.schedule.is_over(run.now) && run.tally.unanswered() == 0;
         let dialling = self.dialling > 0 && !run.cancelled;
         if !has_to_dial && !dialling && (all_said || self.ready == 0) {
-            return None;
+            return Ok(None);
         }
-        let tick = TICK.min(self.load.patience / 4);
-        let mut wait = run.schedule.wait(run.now).map_or(tick, |wait| wait.min(tick));
+        let mut wait = TICK.min(self.load.patience / 4);
+        if let Some(until_due) = run.schedule.wait(run.now) {
+            if until_due < wait && !until_due.is_zero() {
+                self.alarm.set(run.now + until_due, run.now).map_err(epoll_error)?;
+            }
+            wait = wait.min(until_due);
+        }
         if has_to_dial && self.dialling < DIALLING {
             wait = wait.min(self.dial_at(run).saturating_duration_since(run.now));
         }
-        Some(match self.load.pace {
-            // Whole milliseconds, rounded up: what every kernel's epoll takes.
-            Pace::Closed { think: Duration::ZERO, .. } => {
-                let millis = wait.as_nanos().div_ceil(1_000_000) as i64;
-                Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }
-            }
-            // A message is due to the nanosecond (Linux 5.11).
-            _ => {
-                Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) }
-            }
-        })
+        // Whole milliseconds, rounded up: what epoll takes. The alarm is exact.
+        let millis = wait.as_nanos().div_ceil(1_000_000) as i64;
+        Ok(Some(Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }))
     }
 }
 
@@ -301,6 +302,8 @@ struct Run {
     now: Instant,
     schedule: Schedule,
     tally: Tally,
+    /// Connections that have got replies since the clock was read, and how many.
+    answered: Vec<(usize, usize)>,
     /// The second that is being measured, from 0.
     second: u64,
     /// Errors before it.
@@ -327,10 +330,20 @@ impl Run {
             now: start,
             schedule,
             tally: Tally::new(start + warm_up),
+            answered: Vec::with_capacity(EVENTS),
             second: 0,
             errors: 0,
             next_sweep: start,
             cancelled: false,
+        }
+    }
+
+    /// Reads the clock, and takes what was answered until then.
+    fn settle(&mut self) {
+        self.now = Instant::now();
+        self.tally.settle(self.now);
+        for (index, messages) in self.answered.drain(..) {
+            self.schedule.answered(index, messages, self.now);
         }
     }
 
@@ -389,7 +402,7 @@ fn epoll_error(error: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::MAX_IN_FLIGHT;
+    use crate::bench::{MAX_IN_FLIGHT, Pace};
     use rustix::net::sockopt;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
@@ -429,6 +442,7 @@ mod tests {
             for event in &events {
                 session.step(event.data.u64() as usize, event.flags, &mut run);
             }
+            run.settle();
         }
         assert_eq!(run.tally.right, MAX_IN_FLIGHT as u64);
         assert!(run.tally.errors.is_empty(), "{}", run.tally.errors);
