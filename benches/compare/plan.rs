@@ -34,7 +34,7 @@ pub(super) struct Arguments {
     /// Print the tables of the README.
     #[arg(long)]
     pub(super) markdown: bool,
-    /// Compare the load generator itself with raw-epoll: what a message costs each of them.
+    /// Compare the load generator itself with raw-epoll, on one core: what a message costs each.
     #[arg(long, conflicts_with_all = ["only", "cases", "markdown"])]
     pub(super) generator: bool,
     /// Be this server, until standard input ends.

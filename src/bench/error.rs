@@ -2,11 +2,12 @@
 //! [`Errors`].
 
 use super::{
-    Errors, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, MAX_IN_FLIGHT, MAX_MESSAGE, MAX_RATE,
-    MAX_THREADS,
+    Errors, LONGEST, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, MAX_IN_FLIGHT, MAX_MESSAGE,
+    MAX_RATE, MAX_THREADS,
 };
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 /// Why a load could not start or go on.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,9 @@ pub enum Error {
     /// The rate is out of bounds.
     #[error("cannot send {0} messages per second; allowed are more than 0, up to {MAX_RATE}")]
     Rate(f64),
+    /// One of the times is too long, or patience is nothing.
+    #[error("{0} of {1:?}; allowed are at most {LONGEST:?}, and a timeout of more than 0s")]
+    Time(&'static str, Duration),
     /// The size of messages is out of bounds.
     #[error("cannot send messages of {0} bytes; allowed are 1 to {MAX_MESSAGE}")]
     Size(usize),

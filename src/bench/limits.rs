@@ -1,11 +1,12 @@
 //! What a load may be: its bounds, whom it may be put on, and where it may come from. Pure.
 
 use super::{
-    Error, Load, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, MAX_IN_FLIGHT, MAX_MESSAGE, MAX_RATE,
-    MAX_THREADS, Pace, Payload,
+    Error, LONGEST, Load, MAX_CONNECTIONS, MAX_CONNECTIONS_PER_SOURCE, MAX_IN_FLIGHT, MAX_MESSAGE,
+    MAX_RATE, MAX_THREADS, Pace, Payload, Stop,
 };
 use crate::protocol::Framing;
 use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
 
 /// Whether an address is of this machine or of a network that is not the internet: loopback,
 /// RFC 1918, link-local or unique local (RFC 4193).
@@ -39,12 +40,38 @@ pub(super) fn check(load: &Load) -> Result<(), Error> {
         }
         Pace::Closed { .. } | Pace::Open { .. } => {}
     }
+    check_times(load)?;
     check_messages(load)?;
     sources(load).map(drop)
 }
 
 fn is_raw(load: &Load) -> bool {
     matches!(load.framing, Framing::Raw | Framing::Head)
+}
+
+fn check_times(load: &Load) -> Result<(), Error> {
+    let think = match load.pace {
+        Pace::Closed { think, .. } => think,
+        Pace::Open { .. } => Duration::ZERO,
+    };
+    let measured = match load.measured {
+        Stop::After(time) => time,
+        Stop::Messages(_) => Duration::ZERO,
+    };
+    let times = [
+        ("a duration", measured),
+        ("a warm-up", load.warm_up),
+        ("a ramp", load.ramp),
+        ("a think time", think),
+        ("a timeout", load.patience),
+    ];
+    if load.patience.is_zero() {
+        return Err(Error::Time("a timeout", load.patience));
+    }
+    match times.into_iter().find(|(_, time)| *time > LONGEST) {
+        Some((what, time)) => Err(Error::Time(what, time)),
+        None => Ok(()),
+    }
 }
 
 fn check_messages(load: &Load) -> Result<(), Error> {
@@ -149,6 +176,8 @@ mod tests {
             (Load { pace: Pace::closed(2), framing: raw, ..load() }, "one message in flight"),
             (Load { pace: open(0.0), ..load() }, "0 messages per second"),
             (Load { pace: open(f64::NAN), ..load() }, "NaN messages per second"),
+            (Load { ramp: Duration::MAX, ..load() }, "a ramp of"),
+            (Load { patience: Duration::ZERO, ..load() }, "more than 0s"),
             (Load { payload: Payload::Size(0), ..load() }, "0 bytes"),
             (Load { payload: lines(&[]), ..load() }, "no messages"),
             (Load { payload: lines(&["a", "exit"]), ..load() }, "message 2: `exit` ends"),

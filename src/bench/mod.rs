@@ -75,6 +75,9 @@ pub const MAX_MESSAGE: usize = 1 << 20;
 /// The most threads.
 pub const MAX_THREADS: usize = 256;
 
+/// The longest that any of a load's times may be: 30 days.
+pub const LONGEST: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+
 /// The highest rate, in messages per second.
 pub const MAX_RATE: f64 = 1e8;
 
@@ -213,23 +216,6 @@ pub enum Stop {
 }
 
 impl Stop {
-    /// How many more messages may be sent, after `sent` of them in `elapsed`.
-    fn allows(self, elapsed: Duration, sent: u64) -> u64 {
-        match self {
-            Self::After(time) if elapsed < time => u64::MAX,
-            Self::After(_) => 0,
-            Self::Messages(count) => count.saturating_sub(sent),
-        }
-    }
-
-    /// How long until time alone ends the sending, if it does.
-    fn remaining(self, elapsed: Duration) -> Option<Duration> {
-        match self {
-            Self::After(time) => Some(time.saturating_sub(elapsed)),
-            Self::Messages(_) => None,
-        }
-    }
-
     /// This part of it.
     fn part(self, share: Share) -> Self {
         match self {

@@ -3,7 +3,7 @@
 //! A session tells the schedule which connections are ready and what was answered, and asks it
 //! for the next turn. How a load is paced is decided here and nowhere else.
 
-use super::{Arrivals, Load, Pace, Share, Stop};
+use super::{Arrivals, LONGEST, Load, Pace, Share, Stop};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,10 @@ pub(super) struct Turn {
 #[derive(Debug)]
 pub(super) struct Schedule {
     start: Instant,
-    stop: Stop,
+    /// Nothing is due from here on.
+    until: Option<Instant>,
+    /// How many messages there are to send in all.
+    most: u64,
     patience: Duration,
     /// Messages that were handed out or have arrived.
     sent: u64,
@@ -56,7 +59,11 @@ impl Schedule {
                 Flow::Open { gaps, next, waiting: VecDeque::new(), idle: VecDeque::new() }
             }
         };
-        Self { start, stop, patience: load.patience, sent: 0, flow }
+        let (until, most) = match stop {
+            Stop::After(time) => (Some(start + time), u64::MAX),
+            Stop::Messages(count) => (None, count),
+        };
+        Self { start, until, most, patience: load.patience, sent: 0, flow }
     }
 
     /// A connection may send its first messages.
@@ -82,11 +89,12 @@ impl Schedule {
 
     /// The next turn that is due, of a connection that is still there.
     pub(super) fn next(&mut self, now: Instant, is_open: impl Fn(usize) -> bool) -> Option<Turn> {
+        let in_time = |at: Instant| self.until.is_none_or(|until| at < until);
         match &mut self.flow {
             Flow::Closed { turns, .. } => {
                 while turns.front().is_some_and(|turn| turn.due <= now) {
                     let turn = turns.pop_front()?;
-                    let allowed = self.stop.allows(now - self.start, self.sent);
+                    let allowed = if in_time(now) { self.most - self.sent } else { 0 };
                     let messages =
                         turn.messages.min(usize::try_from(allowed).unwrap_or(usize::MAX));
                     if messages > 0 && is_open(turn.connection) {
@@ -98,7 +106,10 @@ impl Schedule {
                 None
             }
             Flow::Open { gaps, next, waiting, idle } => {
-                while self.start + *next <= now && self.stop.allows(*next, self.sent) > 0 {
+                while self.start + *next <= now
+                    && in_time(self.start + *next)
+                    && self.sent < self.most
+                {
                     waiting.push_back(self.start + *next);
                     self.sent += 1;
                     *next = gaps.next();
@@ -133,7 +144,7 @@ impl Schedule {
             _ if self.no_more(now) => None,
             Flow::Closed { turns, .. } => {
                 let first = turns.front().map(|turn| turn.due.saturating_duration_since(now));
-                let stop = self.stop.remaining(now - self.start);
+                let stop = self.until.map(|until| until.saturating_duration_since(now));
                 first.into_iter().chain(stop).min()
             }
             Flow::Open { next, .. } => Some((self.start + *next).saturating_duration_since(now)),
@@ -148,16 +159,16 @@ impl Schedule {
 
     /// Whether no more messages come to be due.
     pub(super) fn no_more(&self, now: Instant) -> bool {
-        let elapsed = match &self.flow {
-            Flow::Closed { .. } => now - self.start,
-            Flow::Open { next, .. } => *next,
+        let next = match &self.flow {
+            Flow::Closed { .. } => now,
+            Flow::Open { next, .. } => self.start + *next,
         };
-        self.stop.allows(elapsed, self.sent) == 0
+        self.sent >= self.most || self.until.is_some_and(|until| next >= until)
     }
 
     /// Nothing more comes to be due from now on.
     pub(super) fn stop(&mut self, now: Instant) {
-        self.stop = Stop::After(now - self.start);
+        self.until = Some(now);
     }
 }
 
@@ -202,7 +213,7 @@ impl Gaps {
         } else {
             self.ramp + (self.ticks - of_ramp) / self.rate
         };
-        Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX)
+        Duration::try_from_secs_f64(seconds).map_or(LONGEST, |time| time.min(LONGEST))
     }
 }
 

@@ -26,7 +26,7 @@ use std::time::{Duration, Instant};
 const READ: usize = 64 << 10;
 /// Events that one wait may return. Few, so that a reply is timed soon after it was announced and
 /// the server is kept supplied: with 512, a thousand connections cost the load a tenth more.
-const EVENTS: usize = 32;
+const EVENTS: usize = 64;
 /// Connections that may be on their way at once: fewer than any server's backlog.
 const DIALLING: usize = 100;
 /// How long the loop sleeps at most: it looks whether to stop, and passes each second on.
@@ -134,8 +134,7 @@ impl Session {
         emit: &mut dyn FnMut(Interval),
     ) -> Result<Errors, Error> {
         let mut run = Run::new(self, window);
-        let mut events =
-            Vec::with_capacity(std::env::var("EV").map_or(EVENTS, |e| e.parse().unwrap()));
+        let mut events = Vec::with_capacity(EVENTS);
         run.now = Instant::now();
         loop {
             run.cancelled = cancel.load(Ordering::Relaxed);

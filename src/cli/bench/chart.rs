@@ -68,7 +68,8 @@ impl Chart<'_> {
             let (class, at) = (if tick == low { "base" } else { "grid" }, y(tick));
             let right = WIDTH - RIGHT;
             put(format!(
-                "<line class=\"{class}\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" y2=\"{at:.1}\"/>\
+                "<line class=\"{class}\" x1=\"{LEFT}\" x2=\"{right}\" y1=\"{at:.1}\" \
+                 y2=\"{at:.1}\"/>\
                  <text x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>\n",
                 LEFT - 6.0,
                 at + 4.0,

@@ -11,8 +11,8 @@ const STYLE: &str = include_str!("../../endpoint/page/page.css");
 /// What a report has in addition: charts that grow with the page.
 const OWN_STYLE: &str = include_str!("page.css");
 /// Nothing may be loaded, and nothing may run.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; \
-                      form-action 'none'";
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+                      base-uri 'none'; form-action 'none'";
 
 /// Where the curve by quantile is drawn, in nines: 1 is p90, 2 is p99. In steps of a tenth.
 const NINES: usize = 50;
@@ -34,9 +34,10 @@ pub(super) fn html(load: &Load, report: &Report) -> String {
          <title>{title}</title>\n<link rel=\"icon\" href=\"data:,\"/>\n\
          <style>\n{STYLE}{OWN_STYLE}</style>\n</head>\n<body>\n\
          <header><h1>{title}</h1><span class=\"quiet end\">welcomed bench {}</span></header>\n\
-         <main>\n<p class=\"quiet\">{about}</p>\n{}<section><div class=\"charts\">\n{charts}\
-         </div></section>\n{}</main>\n</body>\n</html>\n",
+         <main>\n<p class=\"quiet\">{about}</p>\n{}{}<section class=\"charts\">\n{charts}{}\
+         </section>\n</main>\n</body>\n</html>\n",
         env!("CARGO_PKG_VERSION"),
+        example(report),
         tiles(report),
         tables(report),
     )
@@ -133,21 +134,23 @@ fn tables(report: &Report) -> String {
         times.iter().map(|(name, time)| row(name, &format!("{time:.2?}"), false)).collect();
     let kinds: String =
         errors.kinds().iter().map(|(kind, n)| row(kind, &n.to_string(), *n == 0)).collect();
-    let example = errors.example.as_deref().unwrap_or_default();
-    let example = match escape(&printable(example.as_bytes())) {
-        none if none.is_empty() => none,
-        example => format!("<p class=\"notice\">{example}</p>\n"),
-    };
     let table = |title: &str, rows: &str| {
         format!(
-            "<table><thead><tr><th colspan=\"2\">{title}</th></tr></thead><tbody>{rows}</tbody></table>"
+            "<table><thead><tr><th colspan=\"2\">{title}</th></tr></thead>\
+             <tbody>{rows}</tbody></table>"
         )
     };
-    format!(
-        "{example}<section><h2>Numbers</h2><div class=\"tables\">{}{}</div></section>\n",
-        table("Latency", &times),
-        table("Errors", &kinds)
-    )
+    let tables = [table("Latency", &times), table("Errors", &kinds)].concat();
+    format!("<div class=\"tables\">{tables}</div>\n")
+}
+
+/// The first thing that went wrong, in the server's own words.
+fn example(report: &Report) -> String {
+    let example = report.errors.example.as_deref().unwrap_or_default();
+    match escape(&printable(example.as_bytes())) {
+        none if none.is_empty() => none,
+        example => format!("<p class=\"notice\">{example}</p>\n"),
+    }
 }
 
 fn row(name: &str, value: &str, is_zero: bool) -> String {
