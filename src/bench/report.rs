@@ -116,9 +116,11 @@ pub(super) struct Tally {
     pub(super) sent: u64,
     pub(super) right: u64,
     pub(super) errors: Errors,
-    /// Of this second. Only of messages that were due from here on:
+    /// Of this second's replies.
     pub(super) latency: Latency,
+    /// Messages that were due before this are of the warm-up: they have no latency here.
     pub(super) measured_from: Instant,
+    /// The last reply that was measured.
     pub(super) last_reply: Instant,
     /// Right replies whose time is not known yet: how many, and when their messages were due.
     heard: Vec<(Instant, usize)>,

@@ -120,7 +120,7 @@ fn seconds(report: &Report) -> impl Iterator<Item = (f64, &Second)> {
 }
 
 fn marks(report: &Report) -> Vec<(f64, String)> {
-    let count = report.seconds.len();
+    let count = seconds(report).count();
     let step = count.div_ceil(MARKS).max(1);
     (0..=count).step_by(step).map(|at| (at as f64, format!("{at} s"))).collect()
 }
