@@ -56,7 +56,7 @@ pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), 
 
 /// Raises the soft limit of open files to the hard one, and returns what holds then: the soft
 /// limit is low for the sake of programs that use `select`, which this one is not.
-fn raise_open_files() -> u64 {
+pub(super) fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = match setrlimit(Resource::Nofile, raised) {
