@@ -116,6 +116,7 @@ fn pool(now: &Snapshot) -> Value {
         "workers_overdue": now.workers_overdue,
         "turn_seconds": turns.collect::<Vec<_>>(),
         "queue_limit": now.queue_limit,
+        "shed_total": { "late": now.queue_shed },
         "turns_total": now.worker_turns,
         "restarts_total": now.worker_restarts,
         "busy_seconds_total": round(now.worker_busy_seconds),
