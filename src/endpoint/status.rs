@@ -72,6 +72,7 @@ fn seen(now: &Snapshot, window: &Interval, ring: &Ring) -> Seen {
         wait_p95: window.wait(0.95),
         handler_p50: window.handler(0.5),
         longest_turn: now.worker_turns_now.iter().flatten().map(|turn| turn.running).max(),
+        overdue: now.workers_overdue,
         history_seconds: ring.seconds(),
         peak_busy_workers: ring.peak_busy_workers(),
     }

@@ -189,6 +189,7 @@ fn the_page_marks_stuck_workers_and_says_that_the_server_drains() {
     }
     browser.until_text("stuck", |text| text.starts_with("No worker is left: none has come back"));
     assert!(browser.text("state").starts_with("every worker has been in one call for longer"));
+    browser.until_text("sentence", |text| text.ends_with(": look whether the handler is stuck."));
 
     (0..3).for_each(|_| release.send(()).unwrap());
     for client in &mut clients {
