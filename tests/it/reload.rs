@@ -234,6 +234,7 @@ fn a_reload_that_is_wrong_changes_nothing_and_says_why_in_one_line() {
     let mut client = server.daemon.connect();
     client.expect("Welcome!");
     let service = server.daemon.service;
+    let started = server.metric("welcomed_config_last_reload_success_timestamp_seconds");
     let wrong: [(Vec<u8>, &str); 9] = [
         (b"[pool\n".into(), "welcomed.toml:1: not valid TOML"),
         (b"[pool]\n\nworkers = 0\n".into(), "welcomed.toml:3: pool.workers: `0` is not valid"),
@@ -259,6 +260,8 @@ fn a_reload_that_is_wrong_changes_nothing_and_says_why_in_one_line() {
     }
     fs::remove_file(&server.file).unwrap();
     server.reload();
+    let success = "welcomed_config_last_reload_success_timestamp_seconds";
+    assert_eq!(server.metric(success), started, "when it last succeeded stands");
     assert_eq!(server.metric("welcomed_config_reload_failures_total"), 10.0);
     assert_eq!(server.metric("welcomed_workers_limit"), 2.0);
     server.write(format!("[pool]\nworkers = 2\n# {service}\n"));

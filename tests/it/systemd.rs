@@ -133,3 +133,21 @@ fn a_socket_that_nobody_reads_from_does_not_keep_the_server_from_serving() {
     assert_eq!(status.code(), Some(0), "{said}");
     assert!(said.contains("systemd could not be told"), "{said}");
 }
+
+#[test]
+fn systemd_hears_of_a_reload_and_of_its_end_also_when_it_is_refused() {
+    let systemd = Systemd::new();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("welcomed.toml");
+    std::fs::write(&file, "[pool]\nworkers = 2\n").unwrap();
+    let server = Daemon::start(&mut systemd.command(&["--config", file.to_str().unwrap()]));
+    systemd.until("READY=1\n");
+    for text in ["[pool]\nworkers = 3\n", "[pool]\nworkers = 0\n"] {
+        std::fs::write(&file, text).unwrap();
+        server.signal("HUP");
+        let before = systemd.until("READY=1\n");
+        let told = before.iter().find(|message| message.starts_with("RELOADING=1\n"));
+        assert!(told.unwrap().contains("MONOTONIC_USEC="), "{before:?}");
+    }
+    assert_eq!(server.stop().0.code(), Some(0));
+}
