@@ -9,6 +9,7 @@ mod config;
 mod dashboards;
 mod endpoint;
 mod exposition;
+mod faults;
 mod fetch;
 mod hello;
 mod limits;

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -115,8 +116,13 @@ pub struct Daemon {
 impl Daemon {
     /// `welcomed serve` with these arguments, on ports of the kernel's choice.
     pub fn serve(arguments: &[&str]) -> Self {
+        Self::run(Path::new(env!("CARGO_BIN_EXE_welcomed")), arguments)
+    }
+
+    /// As [`serve`](Self::serve), of a program that has the same command line.
+    pub fn run(program: &Path, arguments: &[&str]) -> Self {
         let ports = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_welcomed"))
+        let mut child = Command::new(program)
             .args(ports)
             .args(arguments)
             .env_clear()
@@ -155,6 +161,11 @@ impl Daemon {
         assert!(sent.unwrap().success());
     }
 
+    /// What the program says from here on. Who takes it has to read it, or a pipe fills.
+    pub fn take_log(&mut self) -> BufReader<ChildStderr> {
+        self.stderr.take().unwrap()
+    }
+
     /// Sends SIGTERM; returns how it ended and what else it said.
     pub fn stop(mut self) -> (ExitStatus, String) {
         self.signal("TERM");
@@ -166,6 +177,16 @@ impl Daemon {
         let mut said = String::new();
         self.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap(), said)
+    }
+
+    /// Waits for the end while nobody reads what the program says.
+    pub fn wait_unread(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
     }
 }
 
