@@ -91,7 +91,7 @@ fn errors_of_one_client_cost_the_next_one_nothing() {
 /// The pause is over, but one of two listeners cannot be watched: the next try begins anew.
 #[test]
 fn a_listener_that_cannot_be_watched_is_tried_again() {
-    let server = Patient::with("", &["--listen", "127.0.0.1:0"]);
+    let server = Patient::with("", &["--listen", "127.0.0.2:0"]);
     // The first thread's calls: two listeners leave the poller, the first is in again.
     let faults = [("accept4", "error=ENFILE:when=1"), ("epoll_ctl", "error=ENOSPC:when=4")];
     let Some(injector) = Injector::attach(&server, Threads::First, &faults) else { return };

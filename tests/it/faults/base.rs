@@ -182,11 +182,11 @@ impl Patient {
         count(self.pid(), "task")
     }
 
-    /// Memory in bytes: `VmRSS` now, `VmHWM` the most so far.
+    /// Memory in bytes: `VmRSS:` now, `VmHWM:` the most so far.
     pub fn memory(&self, what: &str) -> usize {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(what)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap() * 1024
+        line.split_whitespace().next().unwrap().parse::<usize>().unwrap() * 1024
     }
 
     /// Processor time so far, in user and kernel mode.
