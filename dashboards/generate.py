@@ -309,6 +309,17 @@ ROWS = [
         graph("Pool resizes", "Completed changes of the number of workers.", "short",
               [("{{direction}}", total(increase("welcomed_pool_resizes_total"), "direction"))]),
     ]),
+    ("Log", False, [
+        graph("Log lines by level",
+              "Records logged per second, those included that a limit of equal warnings held back.",
+              "ops",
+              [("{{level}}", total(rate("welcomed_log_messages_total"), "level"))], stacked=True,
+              width=12),
+        graph("Log lines lost",
+              "Lines dropped because whatever reads the server's standard error was too slow.",
+              "short",
+              [("{{instance}}", increase("welcomed_log_dropped_total"))], width=12),
+    ]),
     ("Process", False, [
         graph("CPU", "Cores that each server uses.", "short",
               [("{{instance}}", rate("process_cpu_seconds_total"))], width=6),

@@ -32,10 +32,14 @@ const CRATES: &[(&str, &[&str])] = &[
     ("procfs", &["src/metrics"]),
     ("toml", &["src/config"]),
     ("clap", &["src/cli"]),
+    ("clap_complete", &["src/cli/completions.rs"]),
+    ("clap_mangen", &["src/cli/man.rs"]),
     ("signal_hook", &["src/cli"]),
     ("socket2", &["src/server", "src/client", "src/fetch/dial.rs"]),
     ("hdrhistogram", &["src/bench"]),
     ("indicatif", &["src/cli"]),
+    ("listenfd", &["src/cli/systemd"]),
+    ("sd_notify", &["src/cli/systemd"]),
 ];
 
 fn root() -> &'static Path {

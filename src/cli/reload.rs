@@ -4,6 +4,7 @@
 
 use super::logger;
 use super::settings::SettingsArgs;
+use super::systemd::Notifier;
 use crate::config::{Settings, StuckAction, fit_connections};
 use crate::endpoint::{Endpoint, SideEndpoint};
 use crate::metrics::{Kind, Row, Samples, Value};
@@ -25,12 +26,16 @@ pub(super) struct Reloader {
     /// Whether the process ends when every worker is stuck.
     pub(super) abort: Arc<AtomicBool>,
     pub(super) open_files: u64,
+    /// How many sockets the service has, its own or systemd's.
+    pub(super) listeners: usize,
+    pub(super) notifier: Notifier,
     pub(super) counts: Arc<Counts>,
 }
 
 impl Reloader {
     /// Reloads, and says in one line of the log what came of it.
     pub(super) fn reload(&mut self) {
+        self.notifier.reloading();
         let outcome = self.apply();
         self.counts.attempted(outcome.is_ok());
         match outcome {
@@ -41,6 +46,8 @@ impl Reloader {
                 problems.lines().collect::<Vec<_>>().join("; ")
             ),
         }
+        // Refused or not, it is done.
+        self.notifier.ready();
     }
 
     fn apply(&mut self) -> Result<(), String> {
@@ -57,7 +64,7 @@ impl Reloader {
             options.max_connections,
             explicit,
             self.open_files,
-            new.listen.len(),
+            self.listeners,
             options.workers,
         )?;
         let places = self.handle.stats().queue_limit;

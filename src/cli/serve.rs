@@ -2,10 +2,11 @@
 
 use super::reload::{Counts, Reloader};
 use super::settings::SettingsArgs;
+use super::systemd::{Notifier, Sockets};
 use super::{Failure, logger, signals};
 use crate::config::{Settings, StuckAction, fit_connections};
 use crate::endpoint::{Observed, SideEndpoint, endpoint};
-use crate::server::{Address, Listener, Network, Options, Report, Server};
+use crate::server::{Address, Builder, Listener, Network, Options, Report, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
@@ -18,6 +19,10 @@ const BACKLOG: u32 = 128;
 ///
 /// Settings come from the file, the environment and the flags, each stronger than the one before;
 /// `welcomed check` shows what they amount to.
+///
+/// Sockets that systemd passes (LISTEN_FDS) replace `server.listen`, one of the name `metrics`
+/// replaces `metrics.listen`. Where systemd listens (NOTIFY_SOCKET) it is told when the server is
+/// ready and when it stops, how the pool does, and that clients are still accepted (WATCHDOG_USEC).
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -28,13 +33,14 @@ pub(super) struct ServeArgs {
 pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     let args = args.settings;
     let settings = args.load()?;
+    let sockets = Sockets::take()?;
     let mut options = settings.options();
     let open_files = raise_open_files();
     let (max_connections, lowered) = fit_connections(
         options.max_connections,
         settings.max_connections_is_explicit(),
         open_files,
-        settings.listen.len(),
+        settings.listen.len().max(sockets.service.len()),
         options.workers,
     )
     .map_err(Failure::usage)?;
@@ -44,7 +50,8 @@ pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), 
     for warning in settings.warnings().iter().chain(&lowered) {
         log::warn!("{warning}");
     }
-    serve(args, settings, options, open_files, own)
+    sockets.log();
+    serve(Start { args, settings, options, open_files, sockets }, own)
 }
 
 /// Raises the soft limit of open files to the hard one, and returns what holds then: the soft
@@ -60,23 +67,35 @@ fn raise_open_files() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
-/// Binds, serves, and drains when a signal says so.
-fn serve(
+/// What is known before anything listens.
+struct Start {
     args: SettingsArgs,
     settings: Settings,
     options: Options,
+    /// The limit of open files.
     open_files: u64,
-    own: Option<Arc<dyn Service>>,
-) -> Result<(), Failure> {
+    sockets: Sockets,
+}
+
+/// Binds, serves, and drains when a signal says so.
+fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
+    let Start { args, settings, options, open_files, sockets } = start;
+    // Before anybody can know that there is a server to send one to.
+    let signals = signals::catch()?;
+    let bind = |address, backlog| Listener::bind(address, backlog).map_err(Failure::usage);
+    let mut listeners = sockets.service;
+    if listeners.is_empty() {
+        let bound = settings.listen.iter().map(|address| bind(address, options.backlog));
+        listeners = bound.collect::<Result<_, _>>()?;
+    }
+    let metrics = match (sockets.metrics, &settings.metrics_listen) {
+        (None, Some(address)) => Some(bind(address, BACKLOG)?),
+        (passed, _) => passed,
+    };
     let (service, delay) = settings.build_service();
     let abort = Arc::new(AtomicBool::new(settings.stuck_action == StuckAction::Abort));
-    let mut builder = Server::builder().on_stuck(abort_if(&abort));
-    for address in &settings.listen {
-        let listener = Listener::bind(address, options.backlog).map_err(Failure::usage)?;
-        builder = builder.listener(listener);
-    }
-    let metrics = settings.metrics_listen.as_ref().map(|address| Listener::bind(address, BACKLOG));
-    let metrics = metrics.transpose().map_err(Failure::usage)?;
+    let builder = Server::builder().on_stuck(abort_if(&abort));
+    let builder = listeners.into_iter().fold(builder, Builder::listener);
     let workers = options.workers;
     let service = own.unwrap_or(service);
     let server = builder.options(options).build(service).map_err(Failure::usage)?;
@@ -89,6 +108,7 @@ fn serve(
         let observed = Observed { handle: handle.clone(), config: settings.to_toml() };
         let endpoint = endpoint(observed)?.allow(settings.metrics_allow.clone());
         counts.export(&endpoint)?;
+        logger::export(&endpoint)?;
         SideEndpoint::serve(listener, endpoint.fingerprint(&settings.values())).map(Arc::new)
     };
     let endpoint = metrics.map(start).transpose().map_err(Failure::usage)?;
@@ -96,7 +116,8 @@ fn serve(
         announce("metrics", endpoint.local_addr());
         warn_of_everyone(endpoint.local_addr(), &settings.metrics_allow);
     }
-    signals::watch(Reloader {
+    let notifier = Notifier::from_env();
+    let reloader = Reloader {
         args,
         settings,
         handle: handle.clone(),
@@ -104,10 +125,15 @@ fn serve(
         endpoint: endpoint.as_ref().map(Arc::downgrade).unwrap_or_default(),
         abort,
         open_files,
+        listeners: handle.local_addrs().len(),
         counts,
-    })?;
+        notifier,
+    };
+    signals::watch(signals, reloader)?;
+    notifier.watch(handle.clone()).map_err(Failure::usage)?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");
+    notifier.ready();
     let report = server.run().map_err(Failure::usage)?;
     // The endpoint has answered until here.
     drop(endpoint);
@@ -121,7 +147,7 @@ fn abort_if(wanted: &Arc<AtomicBool>) -> impl Fn() + Send + 'static {
     move || {
         if wanted.load(Ordering::Relaxed) {
             log::error!("pool.stuck_action is `abort`: the process ends");
-            log::logger().flush();
+            logger::flush_quickly();
             std::process::abort();
         }
     }
@@ -135,7 +161,7 @@ fn verdict(report: Report) -> Result<(), Failure> {
         "the drain's time is over: {} connections cut off, {} workers still in a call",
         report.cut, report.stuck
     );
-    log::error!("{message}");
+    log::error!(cut = report.cut, stuck = report.stuck; "the drain's time is over");
     Err(Failure::cut_off(message))
 }
 
@@ -155,5 +181,5 @@ fn warn_of_everyone(address: &Address, allow: &[Network]) {
 /// One stable line per listener, in every log format and at every level: it tells a script which
 /// port the kernel chose.
 fn announce(what: &str, address: &Address) {
-    eprintln!("listening {what}={address}");
+    logger::say_now(&format!("listening {what}={address}"));
 }

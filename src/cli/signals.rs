@@ -3,23 +3,28 @@
 //! One thread waits for all of them. SIGPIPE needs nobody: Rust's runtime ignores it, and writes
 //! to a client that is gone fail instead.
 
-use super::Failure;
 use super::reload::Reloader;
+use super::systemd::Notifier;
+use super::{Failure, logger};
 use crate::server::Handle;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 use std::thread;
 
-/// Starts the thread. From here on no signal is lost.
-pub(super) fn watch(mut reloader: Reloader) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map_err(Failure::usage)?;
+/// From here on no signal is lost, nor does one end the process by itself.
+pub(super) fn catch() -> Result<Signals, Failure> {
+    Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map_err(Failure::usage)
+}
+
+/// Starts the thread that sees to them.
+pub(super) fn watch(mut signals: Signals, mut reloader: Reloader) -> Result<(), Failure> {
     let watch = move || {
         for signal in signals.forever() {
             match signal {
                 SIGHUP => reloader.reload(),
                 SIGUSR1 => report(&reloader.handle),
-                _ => stop(signal, &reloader.handle),
+                _ => stop(signal, &reloader.handle, reloader.notifier),
             }
         }
     };
@@ -28,13 +33,15 @@ pub(super) fn watch(mut reloader: Reloader) -> Result<(), Failure> {
 }
 
 /// The first SIGINT or SIGTERM begins the drain, the second ends the process.
-fn stop(signal: i32, handle: &Handle) {
+fn stop(signal: i32, handle: &Handle, notifier: Notifier) {
     let name = signal_name(signal).unwrap_or("signal");
     if handle.is_stopping() {
         log::warn!("{name} again: ending at once");
+        logger::flush_quickly();
         std::process::exit(3);
     }
     log::info!("{name}: stopping, {} connections are open", handle.stats().open());
+    notifier.stopping();
     handle.stop();
 }
 

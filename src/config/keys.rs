@@ -371,7 +371,10 @@ pub static KEYS: &[Key] = &[
     Key {
         path: "log.level",
         flag: Some("log-level"),
-        help: "Least severe level that is logged, to standard error",
+        help: "Least severe level that is logged, to standard error\n\n\
+               One place in the code writes at most ten warnings or errors a second, then one line \
+               with the number of the others. A reader too slow for the log loses lines, which \
+               the metrics count; the service does not wait for it.",
         live: true,
         slot: &Field {
             kind: Choice(&LEVELS_AND_OFF),

@@ -419,7 +419,7 @@ impl AcceptLoop {
         for number in self.doors.own() {
             while self.accept(number, ACCEPTS_A_TURN, now) == ACCEPTS_A_TURN {}
         }
-        self.doors.close(now, &self.engine.gate);
+        self.doors.close(now, &self.poller, &self.engine.gate);
         self.parting.hurry(now, DRAIN_LINGER);
         drain.call_all(&self.engine);
         while !drain.is_over(&self.engine, self.parting.is_empty()) {

@@ -151,6 +151,10 @@ impl Doors {
         }
         self.open = false;
         gate.paused.start(now);
+        self.unwatch(poller);
+    }
+
+    fn unwatch(&self, poller: &LoopPoller) {
         for listener in &self.listeners {
             if let Err(error) = poller.deregister(listener) {
                 log::debug!("a listener was not in the poller: {error}");
@@ -204,13 +208,18 @@ impl Doors {
         }
     }
 
-    /// The numbers of the listeners whose waiting clients would be lost with them.
+    /// The numbers of the listeners whose waiting clients would be lost with them. An inherited
+    /// one stays open elsewhere, and its queue is for whoever serves it next.
     pub(super) fn own(&self) -> impl Iterator<Item = usize> + use<> {
-        0..self.listeners.len()
+        let listeners = self.listeners.iter().enumerate();
+        let own = listeners.filter(|(_, listener)| !listener.is_inherited());
+        own.map(|(number, _)| number).collect::<Vec<_>>().into_iter()
     }
 
     /// Closes the listeners.
-    pub(super) fn close(&mut self, now: Moment, gate: &Gate) {
+    pub(super) fn close(&mut self, now: Moment, poller: &LoopPoller, gate: &Gate) {
+        // What stays open elsewhere stays in an epoll that nobody took it out of.
+        self.unwatch(poller);
         self.listeners.clear();
         self.release(now, gate);
     }

@@ -70,6 +70,20 @@ impl Handle {
         self.engine.leaving()
     }
 
+    /// Asks the accept loop for a sign of life, and returns the question's number: it has been
+    /// answered when [`pong`](Self::pong) says this number or a higher one. A loop that is well
+    /// answers at once, also in a drain.
+    #[must_use]
+    pub fn ping(&self) -> u64 {
+        self.engine.inbox.ask()
+    }
+
+    /// The number of the last [`ping`](Self::ping) that the accept loop has answered, 0 if none.
+    #[must_use]
+    pub fn pong(&self) -> u64 {
+        self.engine.inbox.answered()
+    }
+
     /// The addresses listened on, in the order in which they were given, with the ports that the
     /// kernel chose.
     #[must_use]

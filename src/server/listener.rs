@@ -6,10 +6,12 @@ use crate::service::Peer;
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -23,6 +25,7 @@ pub struct Listener {
     asked: Address,
     /// As it is: with the port that the kernel chose.
     bound: Address,
+    inherited: bool,
 }
 
 /// Why a [`Listener`] could not be had. Names the address and what was wrong with it.
@@ -68,7 +71,36 @@ impl Listener {
         };
         let local = listen().map_err(failed)?;
         let bound = local.as_socket().map_or_else(|| address.clone(), Address::Tcp);
-        Ok(Self { socket, asked: address.clone(), bound })
+        Ok(Self { socket, asked: address.clone(), bound, inherited: false })
+    }
+
+    /// Takes a socket that somebody else has bound, listens on, and will keep when we are gone, as
+    /// systemd does. Its backlog is left as it is. At the end the clients in its queue are left to
+    /// the successor, and a Unix socket's file stays.
+    ///
+    /// # Errors
+    ///
+    /// It is not a TCP or Unix stream socket, or it does not listen.
+    pub fn inherit(socket: impl Into<OwnedFd>) -> io::Result<Self> {
+        let socket = Socket::from(socket.into());
+        let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if socket.r#type()? != Type::STREAM {
+            return wrong("it is not a stream socket");
+        }
+        if !sockopt::socket_acceptconn(&socket)? {
+            return wrong("it does not listen");
+        }
+        let Some(bound) = address(&socket.local_addr()?) else {
+            return wrong("it is neither a TCP nor a Unix socket");
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, asked: bound.clone(), bound, inherited: true })
+    }
+
+    /// Whether somebody else keeps the socket: then it is theirs to end, with all who wait.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// The address as it was asked for.
@@ -129,11 +161,26 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.bound {
+        if let Address::Unix(path) = &self.bound
+            && !self.inherited
+        {
             // Somebody may have removed it before us.
             fs::remove_file(path).ok();
         }
     }
+}
+
+/// Where a socket is bound; a Unix socket without a file is written as `@name`.
+fn address(local: &SockAddr) -> Option<Address> {
+    if let Some(address) = local.as_socket() {
+        return Some(Address::Tcp(address));
+    }
+    let named = local.as_pathname().map(Path::to_owned);
+    let path = named.or_else(|| {
+        let name = local.as_abstract_namespace()?;
+        Some(OsString::from_vec([b"@", name].concat()).into())
+    });
+    path.map(Address::Unix)
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {

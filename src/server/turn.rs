@@ -120,25 +120,27 @@ impl<'a> Turn<'a> {
         outcome
     }
 
-    /// Refuses to serve it: it has waited too long, as have others. One that only has output to
-    /// be rid of is no load.
-    pub(super) fn shed(&mut self) -> Outcome {
-        let step = if self.connection.owes_output() || self.connection.ending.is_some() {
-            self.begin()
-        } else {
-            self.block.shed.add(1);
-            self.refuse_service()
-        };
-        match step {
-            ControlFlow::Break(outcome) => outcome,
-            ControlFlow::Continue(()) => Outcome::Requeue,
-        }
+    /// Whether serving it may mean work that it could be refused. One that has left, or has only
+    /// output to be rid of, is no load; and what a drain owes is not refused.
+    pub(super) fn asks_for_work(&self) -> bool {
+        let connection = &*self.connection;
+        let comes_to_an_end = connection.leaving.is_some() || connection.ending.is_some();
+        let speaks = || !connection.input.is_empty() || connection.unread_in_kernel() > 0;
+        !comes_to_an_end && !connection.owes_output() && (connection.fresh || speaks())
     }
 
-    fn refuse_service(&mut self) -> Step {
-        self.register()?;
-        self.say(Refusal::Busy);
-        self.end(Reason::Shed)
+    /// Refuses to serve it: it has waited too long, as have others.
+    pub(super) fn shed(&mut self) -> Outcome {
+        self.block.shed.add(1);
+        let mut refuse = || {
+            self.register()?;
+            self.say(Refusal::Busy);
+            self.end(Reason::Shed)
+        };
+        match refuse() {
+            ControlFlow::Break(outcome) => outcome,
+            ControlFlow::Continue(()) => unreachable!("the end of a connection ends its turn"),
+        }
     }
 
     /// What comes before any input: the greeting, or the output still owed.

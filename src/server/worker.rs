@@ -135,7 +135,7 @@ impl<'a> Worker<'a> {
                     &mut self.now,
                 );
                 // Refused once, it is only to be rid of.
-                let outcome = if std::mem::take(&mut late) {
+                let outcome = if std::mem::take(&mut late) && turn.asks_for_work() {
                     turn.shed()
                 } else {
                     turn.serve(&mut self.scratch.input)

@@ -136,7 +136,7 @@ impl Patient {
         let mut file = tempfile::NamedTempFile::new().unwrap();
         file.write_all(config.as_bytes()).unwrap();
         let fixed = ["--framing", "line", "--config", file.path().to_str().unwrap()];
-        let mut daemon = Daemon::run(&program, &[&fixed, arguments].concat());
+        let mut daemon = Daemon::serve_by(&program, &[&fixed, arguments].concat());
         let (mut stderr, log) = (daemon.take_log(), Arc::new(Mutex::new(String::new())));
         let shared = Arc::clone(&log);
         thread::spawn(move || {
