@@ -83,7 +83,7 @@ impl Engine {
             queue: RunQueue::new(options.max_connections),
             poller: Poller::new()?,
             schedule: CachePadded::new(Schedule::new()),
-            inbox: Inbox::new()?,
+            inbox: Inbox::new(options.max_connections)?,
             crew: Crew::new(options.workers),
             gate,
             per_ip: Arc::default(),
