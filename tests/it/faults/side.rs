@@ -157,7 +157,8 @@ fn requests_whose_answers_nobody_reads_cost_nothing() {
         gone.send("GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n");
         reset_client(gone);
     }
-    assert_eq!(server.scrape()["welcomed_connections_limit"], 10_000.0);
+    // The last of them may not be closed yet, and hold all 64 places.
+    eventually("a scrape", || get(metrics, "/metrics").0 == 200);
     let grown = server.memory("VmHWM:") - before;
     eprintln!("{grown} bytes more memory at most");
     assert!(grown < 2 * SLACK, "{grown} bytes");
