@@ -12,6 +12,7 @@ mod handlers;
 mod interrupts;
 mod long;
 mod overload;
+mod races;
 mod relay;
 mod side;
 mod signals;

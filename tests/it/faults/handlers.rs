@@ -6,24 +6,15 @@ use crate::support::{Client, eventually};
 use std::thread;
 
 #[test]
-fn a_panic_costs_one_connection_however_often() {
-    panics(1000);
-}
-
-#[test]
-#[ignore = "10,000 panics, takes half a minute: see faults.rs"]
-fn ten_thousand_panics() {
-    panics(10_000);
-}
-
-fn panics(count: usize) {
+fn ten_thousand_panics_cost_a_connection_each_and_nothing_else() {
+    const COUNT: usize = 10_000;
     let server = Patient::faulty("[pool]\nworkers = 4\n");
     let told = ["panic", "panic-with-a-number 7", "panic-when-dropped"];
     thread::scope(|scope| {
         for group in 0..8 {
             let server = &server;
             scope.spawn(move || {
-                for n in (group..count).step_by(8) {
+                for n in (group..COUNT).step_by(8) {
                     let mut client = server.connect();
                     match told[n % 3] {
                         "panic-when-dropped" => {
@@ -38,9 +29,9 @@ fn panics(count: usize) {
             });
         }
     });
-    server.until("welcomed_handler_panics_total", count as f64);
+    server.until("welcomed_handler_panics_total", COUNT as f64);
     let errors = server.scrape()["welcomed_message_errors_total{reason=\"panic\"}"];
-    assert_eq!(errors as usize, (0..count).filter(|n| n % 3 != 2).count());
+    assert_eq!(errors as usize, (0..COUNT).filter(|n| n % 3 != 2).count());
     server.is_restored();
 }
 

@@ -65,7 +65,8 @@ impl Injector {
         self.interrupt();
         let log = fs::read_to_string(self.log.path()).unwrap();
         let mut injected = BTreeMap::new();
-        for line in log.lines().filter(|line| line.contains("(INJECTED)")) {
+        let touched = |line: &&str| line.contains("(INJECTED)") || line.contains("(DELAYED)");
+        for line in log.lines().filter(touched) {
             // `1234  accept4(...) = -1 EINTR ... (INJECTED)`, or `1234  <... accept4 resumed>...`
             let call = line.trim_start_matches(|it: char| it.is_ascii_digit() || it == ' ');
             let call = call.trim_start_matches("<... ");
