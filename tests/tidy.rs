@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("protocol", &[]),
     ("metrics", &[]),
-    ("bench", &[]),
+    ("bench", &["protocol"]),
     ("server", &["service", "protocol", "metrics"]),
     ("endpoint", &["service", "protocol", "metrics", "server"]),
     ("client", &["protocol", "server"]),
@@ -27,7 +27,8 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("crossbeam_channel", &["src/server"]),
     ("tiny_http", &["src/endpoint"]),
-    ("serde_json", &["src/endpoint/status.rs"]),
+    ("serde_json", &["src/endpoint/status.rs", "src/cli/bench/data.rs"]),
+    ("fastrand", &["src/bench/pace.rs"]),
     ("prometheus", &["src/endpoint", "src/metrics"]),
     ("procfs", &["src/metrics"]),
     ("toml", &["src/config"]),

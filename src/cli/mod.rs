@@ -1,6 +1,7 @@
 //! The command line: arguments, one file per subcommand, errors to exit codes.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)] // a program speaks and ends
 
+mod bench;
 mod check;
 mod client;
 mod completions;
@@ -61,6 +62,7 @@ enum Command {
     Client(client::ClientArgs),
     Fetch(fetch::FetchArgs),
     Health(health::HealthArgs),
+    Bench(bench::BenchArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -87,6 +89,7 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
         Command::Client(args) => client::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Health(args) => health::run(args),
+        Command::Bench(args) => bench::run(args),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     };

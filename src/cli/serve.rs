@@ -56,7 +56,7 @@ pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), 
 
 /// Raises the soft limit of open files to the hard one, and returns what holds then: the soft
 /// limit is low for the sake of programs that use `select`, which this one is not.
-fn raise_open_files() -> u64 {
+pub(super) fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = match setrlimit(Resource::Nofile, raised) {
@@ -82,7 +82,9 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     let Start { args, settings, options, open_files, sockets } = start;
     // Before anybody can know that there is a server to send one to.
     let signals = signals::catch()?;
-    let bind = |address, backlog| Listener::bind(address, backlog).map_err(Failure::usage);
+    let bind = |address, backlog| {
+        Listener::bind_with_mode(address, backlog, settings.socket_mode).map_err(Failure::usage)
+    };
     let mut listeners = sockets.service;
     if listeners.is_empty() {
         let bound = settings.listen.iter().map(|address| bind(address, options.backlog));

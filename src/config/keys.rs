@@ -5,7 +5,7 @@
 
 use super::Settings;
 use super::kind::{
-    AddressOrOff, Addresses, AutoOr, Choice, Count, Field, Networks, OffOr, Size, Slot, Time,
+    AddressOrOff, Addresses, AutoOr, Choice, Count, Field, Mode, Networks, OffOr, Size, Slot, Time,
 };
 use super::names::{LEVELS, LEVELS_AND_OFF, LogFormat, ServiceKind, StuckAction};
 use super::value::{Raw, Shown};
@@ -35,7 +35,8 @@ impl fmt::Debug for Key {
 
 /// No wait of the server's is longer.
 const DAY: Duration = Duration::from_secs(24 * 3600);
-const YEAR: Duration = Duration::from_secs(365 * 24 * 3600);
+/// As `1y` is read.
+const YEAR: Duration = Duration::from_secs(31_557_600);
 
 /// All settings, section by section in the order in which they are shown.
 pub static KEYS: &[Key] = &[
@@ -59,6 +60,14 @@ pub static KEYS: &[Key] = &[
             get: |s| s.engine.backlog,
             set: |s, v| s.engine.backlog = v,
         },
+    },
+    Key {
+        path: "server.socket_mode",
+        flag: None,
+        help: "Rights of the files of Unix sockets, the endpoint's too\n\n\
+               In octal digits; `auto` is what the umask leaves.",
+        live: false,
+        slot: &Field { kind: AutoOr(Mode), get: |s| s.socket_mode, set: |s, v| s.socket_mode = v },
     },
     Key {
         path: "limits.max_connections",
@@ -189,7 +198,7 @@ pub static KEYS: &[Key] = &[
         help: "Silence after which the kernel probes whether a client is still there",
         live: true,
         slot: &Field {
-            kind: OffOr(Time { min: Duration::from_secs(1), max: Duration::from_secs(32_767) }),
+            kind: OffOr(Time { min: Duration::from_secs(1), max: Duration::from_secs(9 * 3600) }),
             get: |s| s.engine.tcp_keepalive,
             set: |s, v| s.engine.tcp_keepalive = v,
         },

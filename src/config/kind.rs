@@ -201,6 +201,29 @@ impl Kind for Time {
     }
 }
 
+/// The rights of a file.
+pub(super) struct Mode;
+
+impl Kind for Mode {
+    type Value = u32;
+    const PLACEHOLDER: &'static str = "MODE";
+
+    fn allowed(&self) -> String {
+        "three or four octal digits such as \"0660\"".to_owned()
+    }
+
+    fn parse(&self, raw: &Raw<'_>) -> Result<u32, String> {
+        let word = raw.word()?;
+        let mode = u32::from_str_radix(word, 8).ok().filter(|_| !word.starts_with('+'));
+        mode.filter(|mode| (3..=4).contains(&word.len()) && *mode <= 0o777)
+            .ok_or_else(|| raw.given())
+    }
+
+    fn show(&self, value: &u32) -> Shown {
+        Shown::Word(format!("{value:04o}"))
+    }
+}
+
 /// One of several names.
 pub(super) struct Choice<T: 'static>(pub(super) &'static [(&'static str, T)]);
 

@@ -37,6 +37,9 @@ pub use names::{LogFormat, ServiceKind, StuckAction};
 pub struct Settings {
     /// `server.listen`: where clients connect; never empty.
     pub listen: Vec<Address>,
+    /// `server.socket_mode`: the rights of Unix sockets' files; `None` is `auto`, as the umask
+    /// says.
+    pub socket_mode: Option<u32>,
     /// `metrics.listen`: where the side endpoint listens; `None` is `off`.
     pub metrics_listen: Option<Address>,
     /// `metrics.allow`: whom the side endpoint answers; empty is everyone.
@@ -67,6 +70,7 @@ impl Default for Settings {
         let local = |port| Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
         Self {
             listen: vec![local(9999)],
+            socket_mode: None,
             metrics_listen: Some(local(9998)),
             metrics_allow: Vec::new(),
             workers: None,

@@ -32,6 +32,7 @@ fn load_text(text: &str) -> Result<Settings, String> {
 fn values(settings: &Settings) -> impl PartialEq + fmt::Debug {
     let Settings {
         listen,
+        socket_mode,
         metrics_listen,
         metrics_allow,
         stuck_action,
@@ -44,7 +45,7 @@ fn values(settings: &Settings) -> impl PartialEq + fmt::Debug {
         origins: _,
         warnings: _,
     } = settings.clone();
-    let metrics = (metrics_listen, metrics_allow, stuck_action);
+    let metrics = (metrics_listen, metrics_allow, stuck_action, socket_mode);
     (listen, metrics, workers, service, work_delay, log_level, log_format, engine)
 }
 
@@ -95,6 +96,7 @@ const UNUSUAL: &str = r#"
 [server]
 listen = ["127.0.0.1:0", "127.0.0.1:0", '[::1]:80', 'unix:/run/a "quoted\path".sock']
 backlog = 0x10
+socket_mode = "0660"
 [limits]
 max_connections = 1_000
 max_connections_per_ip = 5
@@ -167,6 +169,7 @@ fn every_key_of_a_file_arrives() {
     let listen: Vec<_> = settings.listen.iter().map(Address::to_string).collect();
     let expected = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:80", r#"unix:/run/a "quoted\path".sock"#];
     assert_eq!(listen, expected);
+    assert_eq!(settings.socket_mode, Some(0o660));
     assert_eq!(settings.metrics_listen, None);
     let allowed: Vec<_> = settings.metrics_allow.iter().map(ToString::to_string).collect();
     assert_eq!(allowed, ["10.0.0.0/8", "fd00::1/128"]);

@@ -72,6 +72,7 @@ fn seen(now: &Snapshot, window: &Interval, ring: &Ring) -> Seen {
         wait_p95: window.wait(0.95),
         handler_p50: window.handler(0.5),
         longest_turn: now.worker_turns_now.iter().flatten().map(|turn| turn.running).max(),
+        overdue: now.workers_overdue,
         history_seconds: ring.seconds(),
         peak_busy_workers: ring.peak_busy_workers(),
     }
@@ -116,6 +117,7 @@ fn pool(now: &Snapshot) -> Value {
         "workers_overdue": now.workers_overdue,
         "turn_seconds": turns.collect::<Vec<_>>(),
         "queue_limit": now.queue_limit,
+        "shed_total": { "late": now.queue_shed },
         "turns_total": now.worker_turns,
         "restarts_total": now.worker_restarts,
         "busy_seconds_total": round(now.worker_busy_seconds),

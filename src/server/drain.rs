@@ -47,7 +47,7 @@ impl Drain {
 
     /// Whether everything is closed, or the time is up.
     pub(super) fn is_over(&self, engine: &Engine, none_lingers: bool) -> bool {
-        let all_closed = engine.table.open() == 0 && none_lingers && !engine.inbox.has_mail();
+        let all_closed = engine.all_closed() && none_lingers && !engine.inbox.has_mail();
         all_closed || engine.clock.now() >= self.deadline
     }
 

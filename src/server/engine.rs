@@ -27,7 +27,7 @@ use rustix::net::Shutdown;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Everything shared between the threads of one server.
@@ -46,6 +46,8 @@ pub(super) struct Engine {
     pub(super) vacancy: Vacancy,
     pub(super) shedder: Shedder,
     pub(super) rest: Rest,
+    /// Connections between their slot and the inbox.
+    closing: AtomicUsize,
     /// A stop was asked for ...
     leaving: AtomicBool,
     /// ... and the drain has begun.
@@ -90,6 +92,7 @@ impl Engine {
             vacancy: Vacancy::new(),
             shedder: Shedder::new(),
             rest: Rest::default(),
+            closing: AtomicUsize::new(0),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             service,
@@ -118,6 +121,12 @@ impl Engine {
         self.inbox.ring();
     }
 
+    /// Whether every connection is closed, but for those that linger. Asked in this order: what
+    /// leaves its slot is seen to be closing.
+    pub(super) fn all_closed(&self) -> bool {
+        self.table.open() == 0 && self.closing.load(Ordering::SeqCst) == 0
+    }
+
     /// The mean time of a call so far, in nanoseconds.
     pub(super) fn mean_call(&self) -> u64 {
         let (mut count, mut sum) = (0, 0);
@@ -138,6 +147,7 @@ impl Engine {
     /// What it owed is with the kernel. Its side of the stream ends here; the socket itself
     /// lingers with the accept loop unless the peer has ended too.
     pub(super) fn close(&self, slot: u32, reason: Reason, options: &Options, block: &Block) {
+        let closing = Closing::begin(self);
         let Some(mut connection) = self.table.release(slot) else {
             return;
         };
@@ -165,14 +175,31 @@ impl Engine {
         if let Some(reason) = closed {
             block.closed[reason as usize].add(1);
         }
-        if self.stopping() {
-            self.inbox.ring();
-        }
         self.vacancy.freed(|| self.inbox.ring());
+        drop(closing);
         // The state's `drop` is the service's own code, and the caller may be the accept loop.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
             log::error!("dropping a connection's state panicked: {}", words(&*panic));
             block.handler_panics.add(1);
+        }
+    }
+}
+
+/// A connection that has left its slot, until it is counted or lingers: a drain waits for it.
+struct Closing<'a>(&'a Engine);
+
+impl<'a> Closing<'a> {
+    fn begin(engine: &'a Engine) -> Self {
+        engine.closing.fetch_add(1, Ordering::SeqCst);
+        Self(engine)
+    }
+}
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.closing.fetch_sub(1, Ordering::SeqCst);
+        if self.0.stopping() {
+            self.0.inbox.ring();
         }
     }
 }

@@ -7,12 +7,12 @@ use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -58,6 +58,20 @@ impl Listener {
     ///
     /// The address is in use, not ours, or not allowed.
     pub fn bind(address: &Address, backlog: u32) -> Result<Self, ListenError> {
+        Self::bind_with_mode(address, backlog, None)
+    }
+
+    /// The same; a Unix socket's file gets these rights (`0o660`) before anybody can connect. A
+    /// TCP address has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_with_mode(
+        address: &Address,
+        backlog: u32,
+        mode: Option<u32>,
+    ) -> Result<Self, ListenError> {
         let failed = |source| ListenError { address: address.clone(), source };
         let socket = match address {
             Address::Tcp(address) => bind_tcp(*address),
@@ -65,6 +79,9 @@ impl Listener {
         }
         .map_err(failed)?;
         let listen = || {
+            if let (Address::Unix(path), Some(mode)) = (address, mode) {
+                fs::set_permissions(path, Permissions::from_mode(mode))?;
+            }
             socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
             socket.set_nonblocking(true)?;
             socket.local_addr()

@@ -4,11 +4,13 @@
 #![allow(missing_docs, unreachable_pub)] // no API
 
 mod activation;
+mod bench;
 mod browser;
 mod client;
 mod config;
 mod dashboards;
 mod deploy;
+mod drain;
 mod endpoint;
 mod exposition;
 mod faults;

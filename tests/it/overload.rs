@@ -232,3 +232,92 @@ fn without_overload_nobody_is_refused_however_long_one_call_takes() {
     }
     assert_eq!(server.stats().queue_shed, 0);
 }
+
+/// What clients that send one message per connection saw: times from connect to reply, and how
+/// many were refused.
+#[derive(Default)]
+struct Seen {
+    served: Vec<Duration>,
+    refused: usize,
+}
+
+impl Seen {
+    fn quantile(&mut self, quantile: f64) -> Duration {
+        self.served.sort();
+        self.served[((self.served.len() - 1) as f64 * quantile) as usize]
+    }
+}
+
+/// One client: connects, says a name, hears its reply or the refusal.
+fn visit(address: SocketAddr, seen: &mut Seen) {
+    let since = Instant::now();
+    let mut client = Client::connect(address);
+    client.send("Ann\n");
+    let mut line = client.line();
+    if line == "Welcome!\n" {
+        line = client.line();
+    }
+    match line.as_str() {
+        "Hello, Ann!\n" => seen.served.push(since.elapsed()),
+        line => {
+            assert_eq!((line, client.rest().as_str()), (BUSY, ""));
+            seen.refused += 1;
+        }
+    }
+}
+
+/// `clients` of them, each `pause` after it was done, for `time`.
+fn crowd(address: SocketAddr, clients: usize, pause: Duration, time: Duration) -> Seen {
+    let until = Instant::now() + time;
+    let client = move || {
+        let mut seen = Seen::default();
+        while Instant::now() < until {
+            visit(address, &mut seen);
+            thread::sleep(pause);
+        }
+        seen
+    };
+    let clients: Vec<_> = (0..clients).map(|_| thread::spawn(client)).collect();
+    let mut all = Seen::default();
+    for client in clients {
+        let seen = client.join().unwrap();
+        all.served.extend(seen.served);
+        all.refused += seen.refused;
+    }
+    all
+}
+
+#[test]
+#[ignore = "takes a minute: cargo test --release --test it overload -- --ignored --nocapture"]
+fn ten_times_the_load_leaves_the_goodput_and_ends_without_a_trace() {
+    const LONGEST: Duration = Duration::from_millis(200);
+    let work = short(20);
+    let shedding = Options { max_queue_wait: Some(LONGEST), ..options(4) };
+    let server = TestServer::start(shedding, Delayed::new(Hello, work));
+    let address = server.address();
+    let minute = Duration::from_secs(60);
+    // As many as there are workers, and one that waits, keep them all busy.
+    let peak = crowd(address, 8, Duration::ZERO, minute / 20);
+    let peak_rate = peak.served.len() as f64 / (minute / 20).as_secs_f64();
+    let mut calm = crowd(address, 2, work, minute / 20);
+    // 200 connections a second is what the pool can do; each refused one comes back at once.
+    let mut flood = crowd(address, 800, short(300), minute);
+    let tries = (flood.served.len() + flood.refused) as f64 / minute.as_secs_f64();
+    let goodput = flood.served.len() as f64 / minute.as_secs_f64();
+    crowd(address, 2, work, Duration::from_secs(2));
+    let mut after = crowd(address, 2, work, minute / 20);
+    let load = tries / peak_rate;
+    println!(
+        "peak {peak_rate:.0}/s; {load:.1} times that: {goodput:.0}/s served ({:.2} of the peak), \
+         p99 {:?} with at most {LONGEST:?} in the queue; before {:?}, two seconds after {:?}",
+        goodput / peak_rate,
+        flood.quantile(0.99),
+        calm.quantile(0.99),
+        after.quantile(0.99),
+    );
+    assert!(load > 5.0, "no overload: {load}");
+    assert!(goodput > 0.9 * peak_rate, "{goodput} of {peak_rate}");
+    assert!(flood.quantile(0.99) < LONGEST + 10 * work, "{:?}", flood.quantile(0.99));
+    assert_eq!(after.refused, 0);
+    assert!(after.quantile(0.5) < 2 * calm.quantile(0.5), "{:?}", after.quantile(0.5));
+}
