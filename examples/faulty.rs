@@ -35,6 +35,9 @@ impl Service for Faulty {
             "panic-when-dropped" => {
                 ctx.state::<Bomb>();
             }
+            "panic-twice-when-dropped" => {
+                ctx.state::<BombWithBomb>();
+            }
             "break-the-turn" => return Err(Bomb.into()),
             "end-the-worker" => return Err(BombWithBomb.into()),
             _ => reply.push(message.as_bytes()),
@@ -61,7 +64,7 @@ impl Drop for Bomb {
 }
 
 /// A value whose end is a panic whose own end is a bug: that is as deep as a bug can sit.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Default, thiserror::Error)]
 #[error("as told")]
 struct BombWithBomb;
 

@@ -181,6 +181,10 @@ impl Engine {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
             log::error!("dropping a connection's state panicked: {}", words(&*panic));
             block.handler_panics.add(1);
+            // So is what the panic carries; whatever that drop panics with is left alone.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+                std::mem::forget(again);
+            }
         }
     }
 }

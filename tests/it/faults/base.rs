@@ -124,12 +124,9 @@ impl Patient {
         Self::run(env!("CARGO_BIN_EXE_welcomed").into(), config, arguments)
     }
 
-    /// `examples/faulty.rs`: the program with a handler that fails as it is told. Cargo builds
-    /// examples beside the tests, but tells nobody where.
+    /// `examples/faulty.rs`: the program with a handler that fails as it is told.
     pub fn faulty(config: &str) -> Self {
-        let test = env::current_exe().unwrap();
-        let folder = test.parent().and_then(|deps| deps.parent()).unwrap();
-        Self::run(folder.join("examples/faulty"), config, &[])
+        Self::run(example("faulty"), config, &[])
     }
 
     fn run(program: PathBuf, config: &str, arguments: &[&str]) -> Self {
@@ -212,6 +209,23 @@ impl Deref for Patient {
     fn deref(&self) -> &Daemon {
         &self.daemon
     }
+}
+
+/// An example as a program. Cargo builds examples beside the tests, but only when it builds
+/// everything, and tells nobody where they are.
+fn example(name: &str) -> PathBuf {
+    static BUILT: Mutex<()> = Mutex::new(());
+    let one_at_a_time = BUILT.lock();
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--quiet", "--locked", "--example", name]);
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+    drop(one_at_a_time);
+    let test = env::current_exe().unwrap();
+    let folder = test.parent().and_then(|deps| deps.parent()).unwrap();
+    folder.join("examples").join(name)
 }
 
 /// Closes with a reset instead of an end.

@@ -94,3 +94,18 @@ fn a_worker_thread_that_ends_is_replaced_and_counted() {
     server.is_restored();
     server.stop();
 }
+
+/// The accept loop closes a connection that is idle, and with it drops the service's state.
+#[test]
+fn a_state_that_panics_while_the_accept_loop_drops_it_costs_nothing() {
+    let server = Patient::faulty("[timeouts]\nidle = \"300ms\"\n");
+    for (panics, order) in (1..).zip(["panic-when-dropped", "panic-twice-when-dropped"]) {
+        let mut client = server.connect();
+        client.send(format!("{order}\n")).expect("");
+        assert_eq!(client.rest(), "");
+        server.until("welcomed_handler_panics_total", f64::from(panics));
+        server.connect().send("served\n").expect("served");
+    }
+    server.is_restored();
+    server.stop();
+}
