@@ -245,3 +245,22 @@ fn the_metrics_table_is_what_is_exported() {
     };
     assert_eq!(plain(documented), plain(exported));
 }
+
+/// `docs/reliability.md` names tests; each of them is where it says.
+#[test]
+fn every_test_that_the_reliability_table_names_exists() {
+    let table = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    let (mut named, mut wrong) = (0, Vec::new());
+    for path in table.split('`').filter(|word| word.contains("::") && !word.contains(' ')) {
+        let (module, test) = path.rsplit_once("::").unwrap();
+        let file = format!("tests/it/{}.rs", module.replace("::", "/"));
+        let text = fs::read_to_string(root().join(&file)).unwrap_or_default();
+        // An attribute stands before a test.
+        if !text.contains(&format!("]\nfn {test}(")) {
+            wrong.push(format!("{path}: not in {file}"));
+        }
+        named += 1;
+    }
+    assert!(named > 30, "the names are found: {named}");
+    check("tests that do not exist", wrong);
+}

@@ -13,6 +13,7 @@ mod deploy;
 mod drain;
 mod endpoint;
 mod exposition;
+mod faults;
 mod fetch;
 mod hello;
 mod limits;
