@@ -58,7 +58,7 @@ impl Base {
         eventually("files and threads are back", || {
             count(self.pid, "fd") <= self.files && count(self.pid, "task") <= self.threads
         });
-        assert_eq!(named_workers(self.pid), self.workers, "every worker is alive");
+        eventually("every worker is alive", || named_workers(self.pid) == self.workers);
         assert_eq!(scrape(metrics)["welcomed_workers"], self.workers as f64);
     }
 }
