@@ -6,7 +6,6 @@ mod history;
 mod http;
 mod meters;
 mod page;
-mod quantile;
 mod routes;
 mod status;
 #[cfg(test)]
