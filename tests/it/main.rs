@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // tests
 #![allow(missing_docs, unreachable_pub)] // no API
 
+mod advise;
 mod browser;
 mod client;
 mod config;
