@@ -17,12 +17,14 @@ mod closed;
 mod human;
 mod observed;
 mod queue;
+mod verdict;
 
 pub use advice::{Advice, Target, Warning, advise};
 pub use arrivals::arrival_cv2;
 pub use closed::{Closed, ClosedPrediction};
 pub use human::Human;
 pub use observed::Observed;
+pub use verdict::{Seen, Verdict, verdict};
 
 /// Sizes above this are not considered.
 pub const MOST_WORKERS: usize = 4096;
@@ -31,6 +33,9 @@ pub const MOST_WORKERS: usize = 4096;
 pub const MOST_UTILIZED: f64 = 0.95;
 /// Before this many messages, chance speaks.
 pub const FEWEST_MESSAGES: u64 = 1000;
+
+/// What is asked for if nobody says what: few clients notice such a wait.
+pub const DEFAULT_TARGET: Target = Target::MeanWait(0.01);
 
 /// What arrives, and what it costs. Rates are per second, durations in seconds; cv2 is a squared
 /// coefficient of variation: the variance by the squared mean.

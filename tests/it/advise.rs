@@ -4,8 +4,9 @@
 #[allow(dead_code)] // its random numbers are what is needed here
 mod simulation;
 
+use crate::endpoint::get;
 use crate::prometheus::Prometheus;
-use crate::support::{Daemon, talk};
+use crate::support::{Daemon, eventually, talk};
 use serde_json::Value;
 use simulation::Chance;
 use std::io::Write;
@@ -207,4 +208,28 @@ fn the_busiest_stretch_of_a_prometheus_decides() {
     let output = advise(&unknown);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("knows of no messages"), "{}", text(&output.stderr));
+}
+
+/// The page's number and the gauge are the same advice, for the last half minute.
+#[test]
+fn the_page_and_the_gauge_recommend_once_they_have_seen_enough() {
+    let server = Daemon::serve(&BUSY);
+    let metrics = server.metrics.unwrap();
+    let gauge = || {
+        let page = get(metrics, "/metrics").1;
+        let line = page.lines().find(|it| it.starts_with("welcomed_pool_recommended_workers "));
+        line.map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
+    };
+    let verdict = || -> Value {
+        serde_json::from_str::<Value>(&get(metrics, "/status").1).unwrap()["verdict"].clone()
+    };
+    assert_eq!((gauge(), &verdict()["recommended_workers"]), (None, &Value::Null));
+    poisson(server.service, || {
+        eventually("there is a recommendation", || gauge().is_some());
+        let verdict = verdict();
+        let recommended = verdict["recommended_workers"].as_u64().unwrap();
+        assert!((3..=8).contains(&recommended), "{verdict}");
+        let reason = verdict["reason"].as_str().unwrap();
+        assert!(reason.starts_with(&format!("{recommended} workers: ")), "{verdict}");
+    });
 }

@@ -1,18 +1,18 @@
 //! `welcomed advise`: looks at a running server, and says how large its pool should be.
 //!
-//! Arguments and exit codes here, what is seen in `scrape` and `prometheus`, what is said in
+//! Arguments and exit codes here, what is seen in `scrape` and `past`, what is said in
 //! `report`; the mathematics are `sizing`'s.
 
-mod prometheus;
+mod past;
 mod report;
 mod scrape;
 
-use self::prometheus::Source;
+use self::past::Source;
 use self::report::{Report, Stretch};
 use super::Failure;
 use super::terminal::{printable, reader_stays};
 use crate::fetch::{self, Head, Observer, Options, Url};
-use crate::sizing::{Limit, Target};
+use crate::sizing::{DEFAULT_TARGET, Limit, Target};
 use std::io::{self, Write};
 use std::net::IpAddr;
 use std::num::NonZeroU32;
@@ -60,10 +60,9 @@ pub(super) struct AdviseArgs {
     #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = stretch)]
     step: Duration,
 
-    /// How long messages may wait for a worker on average
-    #[arg(long, value_name = "DURATION", default_value = "10ms",
-          value_parser = humantime::parse_duration)]
-    target_wait: Duration,
+    /// How long messages may wait for a worker on average [default: 10ms]
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    target_wait: Option<Duration>,
 
     /// How long 99 of 100 messages may wait, instead of a mean
     #[arg(long, value_name = "DURATION", conflicts_with = "target_wait",
@@ -81,9 +80,10 @@ pub(super) struct AdviseArgs {
 }
 
 pub(super) fn run(args: AdviseArgs) -> Result<(), Failure> {
-    let target = match args.target_p99 {
-        Some(wait) => Target::P99Wait(wait.as_secs_f64()),
-        None => Target::MeanWait(args.target_wait.as_secs_f64()),
+    let target = match (args.target_p99, args.target_wait) {
+        (Some(wait), _) => Target::P99Wait(wait.as_secs_f64()),
+        (None, Some(wait)) => Target::MeanWait(wait.as_secs_f64()),
+        (None, None) => DEFAULT_TARGET,
     };
     let report = match (&args.prometheus, &args.instance) {
         (Some(url), Some(instance)) => {

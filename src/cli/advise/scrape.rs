@@ -147,51 +147,54 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::{Look, Metrics, summary};
-    use crate::metrics::{Snapshot, collector};
-    use prometheus::{Registry, TextEncoder};
+    use crate::metrics::SECONDS;
     use std::time::{Duration, Instant};
 
-    fn page(snapshot: &Snapshot) -> Metrics {
-        let registry = Registry::new();
-        let snapshot = snapshot.clone();
-        registry.register(collector("welcomed", move || snapshot.clone()).unwrap()).unwrap();
-        Metrics(TextEncoder::new().encode_to_string(&registry.gather()).unwrap())
-    }
-
-    fn at(second: u64, start: Instant, snapshot: &Snapshot) -> Look {
-        Look { at: start + Duration::from_secs(second), metrics: page(snapshot) }
+    /// Each number that the server exports is a multiple of `n`; `n` waits are in the fourth
+    /// bucket, and one above all bounds if `n` is above 1.
+    fn look(start: Instant, second: u64, n: u64) -> Look {
+        let mut page = format!(
+            "# HELP welcomed_workers Worker threads that exist now.\n\
+             # TYPE welcomed_workers gauge\nwelcomed_workers 4\nwelcomed_workers_busy 9\n\
+             welcomed_connections{{state=\"parked\"}} {n}\n\
+             welcomed_connections{{state=\"active\"}} 2\n\
+             welcomed_connections_accepted_total{{listener=\"a:1\"}} {n}\n\
+             welcomed_connections_accepted_total{{listener=\"unix:/a\"}} {n}\n\
+             welcomed_messages_total {}\nwelcomed_worker_busy_seconds_total {}\n\
+             welcomed_message_duration_seconds_sum{{phase=\"handler\"}} {}\n\
+             welcomed_message_duration_seconds_sum{{phase=\"write\"}} 1000\n\
+             welcomed_handler_seconds_squared_total {}e-1\n\
+             welcomed_queue_wait_seconds_sum {n}\n",
+            30 * n,
+            2 * n,
+            n,
+            n,
+        );
+        for (place, bound) in SECONDS.iter().enumerate() {
+            let count = if place < 3 { 0 } else { n };
+            page += &format!("welcomed_queue_wait_seconds_bucket{{le=\"{bound}\"}} {count}\n");
+        }
+        let all = n + u64::from(n > 1);
+        page += &format!("welcomed_queue_wait_seconds_bucket{{le=\"+Inf\"}} {all}\n");
+        Look { at: start + Duration::from_secs(second), metrics: Metrics(page) }
     }
 
     #[test]
     fn two_pages_make_an_observation() {
         let start = Instant::now();
-        let mut snapshot = Snapshot { workers: 4, parked: 7, ..Snapshot::default() };
-        snapshot.queue_wait.counts[3] = 5;
-        let first = at(0, start, &snapshot);
-        snapshot.messages = 300;
-        snapshot.worker_busy_seconds = 20.0;
-        snapshot.handler_time.sum = 15.0;
-        snapshot.write_time.sum = 99.0;
-        snapshot.handler_seconds_squared = 1.25;
-        snapshot.queue_wait.counts[3] = 15;
-        snapshot.queue_wait.counts[19] = 1;
-        snapshot.queue_wait.sum = 2.5;
-        snapshot.active = 2;
-        let last = at(10, start, &snapshot);
-        let seen = summary(&[first, last], Some(2.0)).unwrap();
+        let seen = summary(&[look(start, 0, 1), look(start, 10, 11)], Some(2.0)).unwrap();
         let it = seen.observed;
         assert_eq!((it.seconds, it.workers, it.messages, it.open), (10.0, 4, 300, 8.0));
-        assert_eq!((it.busy_seconds, it.handler_seconds), (20.0, 15.0));
-        assert_eq!((it.handler_seconds_squared, it.cpu_seconds, it.cores), (1.25, None, Some(2.0)));
-        assert_eq!((it.waits, it.wait_seconds, it.arrival_cv2), (11, 2.5, None));
+        assert_eq!((it.busy_seconds, it.handler_seconds, it.accepted), (20.0, 10.0, 20));
+        assert_eq!((it.handler_seconds_squared, it.cpu_seconds, it.cores), (1.0, None, Some(2.0)));
+        assert_eq!((it.waits, it.wait_seconds, it.arrival_cv2), (11, 10.0, None));
         assert_eq!((seen.waits.counts[3], seen.waits.counts[19]), (10, 1));
     }
 
     #[test]
     fn a_server_that_began_anew_and_a_page_of_something_else_are_told() {
         let start = Instant::now();
-        let before = Snapshot { messages: 10, ..Snapshot::default() };
-        let looks = [at(0, start, &before), at(1, start, &Snapshot::default())];
+        let looks = [look(start, 0, 5), look(start, 1, 1)];
         assert!(summary(&looks, None).unwrap_err().contains("started anew"));
         let other = || Look { at: start, metrics: Metrics("up 1\n".to_owned()) };
         assert!(summary(&[other(), other()], None).is_err());
