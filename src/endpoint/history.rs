@@ -41,6 +41,7 @@ pub(super) struct Interval {
     pub(super) messages: u64,
     pub(super) errors: u64,
     pub(super) accepted: u64,
+    pub(super) parks: u64,
     pub(super) rejected: u64,
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
@@ -66,6 +67,7 @@ impl Interval {
             messages: 0,
             errors: 0,
             accepted: 0,
+            parks: 0,
             rejected: 0,
             received_bytes: 0,
             sent_bytes: 0,
@@ -92,6 +94,7 @@ impl Interval {
             messages: difference(before.messages, now.messages),
             errors: difference(total(&before.message_errors), total(&now.message_errors)),
             accepted: difference(accepted(before), accepted(now)),
+            parks: difference(before.parks, now.parks),
             rejected: difference(total(&before.rejected), total(&now.rejected)),
             received_bytes: difference(before.received_bytes, now.received_bytes),
             sent_bytes: difference(before.sent_bytes, now.sent_bytes),
@@ -119,6 +122,7 @@ impl Interval {
         self.messages += earlier.messages;
         self.errors += earlier.errors;
         self.accepted += earlier.accepted;
+        self.parks += earlier.parks;
         self.rejected += earlier.rejected;
         self.received_bytes += earlier.received_bytes;
         self.sent_bytes += earlier.sent_bytes;
@@ -150,6 +154,7 @@ impl Interval {
             arrival_cv2,
             accepted: self.accepted,
             open: self.open_seconds / self.seconds.max(1e-3),
+            parks: self.parks,
             waits: self.queue_wait.count(),
             wait_seconds: self.queue_wait.sum,
         }

@@ -9,6 +9,9 @@ use super::{Advice, Load, MOST_UTILIZED, Target, Warning, advise, predict};
 const MOST_OF_CLIENTS: f64 = 0.25;
 /// Unless they come and go: a connection for every few messages is an arrival itself.
 const MESSAGES_PER_CONNECTION: f64 = 5.0;
+/// And unless their next message is there before the last is answered: who waits for a reply
+/// leaves the connection idle, to be handed back, after almost every message.
+const PARKS_PER_MESSAGE: f64 = 0.5;
 /// A prediction may be off by this part of the measured wait,
 const FAR_OFF: f64 = 0.5;
 /// or by this many seconds: while all workers are busy, readiness is noticed every 5 ms.
@@ -39,6 +42,8 @@ pub struct Observed {
     pub accepted: u64,
     /// Connections open on average.
     pub open: f64,
+    /// Times a connection was handed back to wait for input.
+    pub parks: u64,
     /// Waits for a worker: how many.
     pub waits: u64,
     /// And how long all together.
@@ -89,13 +94,15 @@ impl Observed {
         }
     }
 
-    /// The clients, if they seem to wait for their replies: many of them do so at any time, and
-    /// they are always the same ones. By Little's law as many messages are with the server as its
-    /// workers are busy and turns wait.
+    /// The clients, if they seem to wait for their replies: many of them do so at any time, they
+    /// are always the same ones, and they send nothing meanwhile. By Little's law as many messages
+    /// are with the server as its workers are busy and turns wait.
     fn closed_loop(&self) -> Option<usize> {
         let inside = ratio(self.busy_seconds + self.wait_seconds, self.seconds);
-        let stay = self.accepted as f64 * MESSAGES_PER_CONNECTION < self.messages as f64;
-        let closed = stay && self.open > 0.0 && inside > self.open * MOST_OF_CLIENTS;
+        let messages = self.messages as f64;
+        let stay = (self.accepted as f64) * MESSAGES_PER_CONNECTION < messages;
+        let patient = self.parks as f64 > PARKS_PER_MESSAGE * messages;
+        let closed = stay && patient && self.open > 0.0 && inside > self.open * MOST_OF_CLIENTS;
         closed.then(|| (self.open.round() as usize).max(1))
     }
 
@@ -148,6 +155,7 @@ mod tests {
             arrival_cv2: Some(1.1),
             accepted: 10,
             open: 60.0,
+            parks: 11_900,
             waits: 12_000,
             wait_seconds: 12.0,
         }
@@ -171,6 +179,8 @@ mod tests {
         assert_eq!(few.load().clients, Some(5));
         let target = Target::MeanWait(0.01);
         assert_eq!(few.advise(target).recommended, Err(Limit::ClosedLoop { clients: 5 }));
+        // They send on while they wait: more than the server can do, but not as fast as it does it.
+        assert_eq!(Observed { parks: 600, ..few }.load().clients, None);
         // The same number at a time, but others every time.
         assert_eq!(Observed { accepted: 12_000, ..few }.load().clients, None);
     }

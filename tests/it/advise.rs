@@ -42,7 +42,7 @@ fn report(arguments: &[&str]) -> Value {
 
 /// Messages at times that know nothing of each other nor of the server, while `during` runs. Who
 /// sends reads no replies: the kernel holds those few bytes.
-fn poisson<T>(server: SocketAddr, during: impl FnOnce() -> T) -> T {
+fn poisson<T>(server: SocketAddr, rate: f64, during: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -54,7 +54,7 @@ fn poisson<T>(server: SocketAddr, during: impl FnOnce() -> T) -> T {
                 thread::sleep(due.saturating_sub(began.elapsed()));
                 let client = (chance.next() % 64) as usize;
                 clients[client].write_all(b"Ann\n").unwrap();
-                due += Duration::from_secs_f64(chance.exponential() / RATE);
+                due += Duration::from_secs_f64(chance.exponential() / rate);
             }
         });
         let result = during();
@@ -92,7 +92,7 @@ fn is_sane(report: &Value) {
 fn a_server_under_load_is_watched_and_its_size_advised() {
     let server = Daemon::serve(&BUSY);
     let metrics = server.metrics.unwrap().to_string();
-    let report = poisson(server.service, || {
+    let report = poisson(server.service, RATE, || {
         report(&["--metrics", &metrics, "--window", "6s", "--target-wait", "2ms"])
     });
     is_sane(&report);
@@ -101,6 +101,17 @@ fn a_server_under_load_is_watched_and_its_size_advised() {
     assert!(report["measured"]["wait_seconds"]["p99"].is_number(), "{report:#}");
     assert!(report["load"]["cpu_seconds"].as_f64().unwrap() > 0.0, "{report:#}");
     assert_eq!(report["target"]["wait_seconds"], 0.002);
+}
+
+#[test]
+fn more_than_a_pool_can_do_makes_the_size_a_lower_bound() {
+    let server = Daemon::serve(&[&["--workers", "2"], &BUSY[2..]].concat());
+    let metrics = server.metrics.unwrap().to_string();
+    let report =
+        poisson(server.service, 2.0 * RATE, || report(&["--metrics", &metrics, "--window", "5s"]));
+    assert!(report["recommended_workers"].as_u64().unwrap() > 2, "{report:#}");
+    assert!(report["warnings"].to_string().contains("lower bound"), "{report:#}");
+    assert_eq!(report["predicted"]["wait_seconds"], Value::Null, "{report:#}");
 }
 
 #[test]
@@ -180,7 +191,7 @@ fn the_busiest_stretch_of_a_prometheus_decides() {
         advise(&[&arguments.split(' ').collect::<Vec<_>>()[..], more].concat())
     };
     let arguments = past("10m", "10s");
-    let report = poisson(server.service, || {
+    let report = poisson(server.service, RATE, || {
         let began = Instant::now();
         // Until a whole stretch of this load has been scraped.
         prometheus.until("a busy stretch is known", |_| {
@@ -224,7 +235,7 @@ fn the_page_and_the_gauge_recommend_once_they_have_seen_enough() {
         serde_json::from_str::<Value>(&get(metrics, "/status").1).unwrap()["verdict"].clone()
     };
     assert_eq!((gauge(), &verdict()["recommended_workers"]), (None, &Value::Null));
-    poisson(server.service, || {
+    poisson(server.service, RATE, || {
         eventually("there is a recommendation", || gauge().is_some());
         let verdict = verdict();
         let recommended = verdict["recommended_workers"].as_u64().unwrap();

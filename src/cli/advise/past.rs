@@ -52,6 +52,7 @@ impl Source<'_> {
         let squared = grown("welcomed_handler_seconds_squared_total", "")?;
         let cpu = grown("process_cpu_seconds_total", "")?;
         let accepted = grown("welcomed_connections_accepted_total", "")?;
+        let parks = grown("welcomed_connection_parks_total", "")?;
         let waited = grown("welcomed_queue_wait_seconds_sum", "")?;
         let waits = self.waits(&own, (start, end, step))?;
         let at = |values: &Values, end: u64| values.get(&end).copied().unwrap_or(0.0);
@@ -70,6 +71,7 @@ impl Source<'_> {
                 arrival_cv2: None,
                 accepted: at(&accepted, *end).round() as u64,
                 open: at(&open, *end),
+                parks: at(&parks, *end).round() as u64,
                 waits: waits.count(),
                 wait_seconds: at(&waited, *end),
             };

@@ -92,6 +92,7 @@ fn summary(looks: &[Look], cores: Option<f64>) -> Result<Seen, String> {
         arrival_cv2: arrival_cv2(&windows),
         accepted: grown("welcomed_connections_accepted_total")? as u64,
         open: mean("welcomed_connections"),
+        parks: grown("welcomed_connection_parks_total")? as u64,
         waits: waits.count(),
         wait_seconds: waits.sum,
     };
@@ -160,7 +161,8 @@ mod tests {
              welcomed_connections{{state=\"active\"}} 2\n\
              welcomed_connections_accepted_total{{listener=\"a:1\"}} {n}\n\
              welcomed_connections_accepted_total{{listener=\"unix:/a\"}} {n}\n\
-             welcomed_messages_total {}\nwelcomed_worker_busy_seconds_total {}\n\
+             welcomed_connection_parks_total {n}\nwelcomed_messages_total {}\n\
+             welcomed_worker_busy_seconds_total {}\n\
              welcomed_message_duration_seconds_sum{{phase=\"handler\"}} {}\n\
              welcomed_message_duration_seconds_sum{{phase=\"write\"}} 1000\n\
              welcomed_handler_seconds_squared_total {}e-1\n\
@@ -185,7 +187,8 @@ mod tests {
         let seen = summary(&[look(start, 0, 1), look(start, 10, 11)], Some(2.0)).unwrap();
         let it = seen.observed;
         assert_eq!((it.seconds, it.workers, it.messages, it.open), (10.0, 4, 300, 8.0));
-        assert_eq!((it.busy_seconds, it.handler_seconds, it.accepted), (20.0, 10.0, 20));
+        assert_eq!((it.busy_seconds, it.handler_seconds), (20.0, 10.0));
+        assert_eq!((it.accepted, it.parks), (20, 10));
         assert_eq!((it.handler_seconds_squared, it.cpu_seconds, it.cores), (1.0, None, Some(2.0)));
         assert_eq!((it.waits, it.wait_seconds, it.arrival_cv2), (11, 10.0, None));
         assert_eq!((seen.waits.counts[3], seen.waits.counts[19]), (10, 1));
