@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub)] // no API
 
 mod activation;
+mod advise;
 mod bench;
 mod browser;
 mod client;
