@@ -10,7 +10,7 @@ fuzz_target!(|data: &[u8]| {
         Some(end) => (&data[..end], &data[end + 1..]),
         None => (data, data),
     };
-    let base = std::str::from_utf8(text).ok().and_then(|text| check(text));
+    let base = std::str::from_utf8(text).ok().and_then(check);
     let base = base.unwrap_or_else(|| "http://host.example:81/a/b?c".parse().unwrap());
     if let Ok(to) = base.resolve(location) {
         assert!(to.is_ascii() && !to.contains(|it: char| it.is_ascii_control() || it == ' '));
