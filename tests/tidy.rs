@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Where our sources are. Beside `fuzz/targets`, `fuzz` has what a build leaves there.
+const FOLDERS: &[&str] = &["src", "tests", "benches", "examples", "fuzz/targets"];
+
 const WIDEST_LINE: usize = 100;
 const LONGEST_FILE: usize = 500;
 const LONGEST_FUNCTION: usize = 70;
@@ -71,8 +74,7 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
 }
 
 fn sources() -> Vec<(String, String)> {
-    let sources: Vec<_> =
-        ["src", "tests", "benches", "examples"].iter().flat_map(|it| files(it, "rs")).collect();
+    let sources: Vec<_> = FOLDERS.iter().flat_map(|it| files(it, "rs")).collect();
     assert!(sources.len() > 50, "the sources are found");
     sources
 }

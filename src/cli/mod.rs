@@ -17,6 +17,8 @@ mod signals;
 mod systemd;
 mod terminal;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::logger::log_line;
 use crate::service::Service;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
