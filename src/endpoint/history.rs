@@ -168,6 +168,11 @@ impl Interval {
         self.queue_wait.quantile(q)
     }
 
+    pub(super) fn wait_mean(&self) -> Option<f64> {
+        let count = self.queue_wait.count();
+        (count > 0).then(|| self.queue_wait.sum / count as f64)
+    }
+
     pub(super) fn handler(&self, q: f64) -> Option<f64> {
         self.handler_time.quantile(q)
     }

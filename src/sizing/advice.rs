@@ -218,7 +218,11 @@ fn reason(target: Target, table: &[Prediction], workers: usize, warnings: &[Warn
     let now = at(workers).and_then(Result::ok).map_or(0.0, |wait| target.of(&wait));
     let fewer = match workers.checked_sub(1).and_then(at) {
         Some(Ok(wait)) => format!("with one less it would be {}", Human(target.of(&wait))),
-        _ => "fewer would be more than 95 % busy, or cannot carry the load".to_owned(),
+        Some(Err(Limit::NearlyFull { .. })) => {
+            let most = MOST_UTILIZED * 100.0;
+            format!("with one less they would be more than {most:.0} % busy")
+        }
+        _ => "fewer cannot carry the load".to_owned(),
     };
     let fewer = if workers == 1 { String::new() } else { format!(", {fewer}") };
     format!(

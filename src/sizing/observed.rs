@@ -85,7 +85,11 @@ impl Observed {
         Load {
             messages: self.messages,
             arrivals_per_second: ratio(messages, self.seconds),
-            arrival_cv2: self.arrival_cv2.unwrap_or(1.0),
+            // A full pool is as regular as its work, whatever arrives.
+            arrival_cv2: self
+                .arrival_cv2
+                .filter(|_| self.utilization() < MOST_UTILIZED)
+                .unwrap_or(1.0),
             service_seconds: service,
             service_cv2: ratio(variance.max(0.0), service * service),
             cpu_seconds,
@@ -198,5 +202,6 @@ mod tests {
         let full = Observed { workers: 2, ..minute() };
         let warnings = full.advise(target).warnings;
         assert!(matches!(warnings[..], [Warning::Full { .. }]), "{warnings:?}");
+        assert_eq!(Observed { arrival_cv2: Some(0.0), ..full }.load().arrival_cv2, 1.0);
     }
 }

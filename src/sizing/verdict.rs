@@ -4,7 +4,7 @@
 //! measured decides whether anything is wrong, the model how many workers would mend it; neither
 //! is ever done by itself.
 
-use super::{Advice, Human, Limit, MOST_UTILIZED, Warning};
+use super::{Advice, DEFAULT_TARGET, Human, Limit, MOST_UTILIZED, Warning};
 use std::time::Duration;
 
 /// What was seen. Times are in seconds, ratios 0 to 1.
@@ -20,7 +20,9 @@ pub struct Seen {
     pub saturated: f64,
     /// Messages answered or failed.
     pub messages: u64,
-    /// The 95th percentile of the waits for a worker.
+    /// The mean wait for a worker.
+    pub wait_mean: Option<f64>,
+    /// The 95th percentile of them.
     pub wait_p95: Option<f64>,
     /// The median of the handler's times.
     pub handler_p50: Option<f64>,
@@ -107,6 +109,10 @@ fn judge(seen: &Seen, advice: &Advice) -> (Verdict, String) {
         return if full && is_bound_by_cpu(seen, advice) {
             let why = "the CPU is the limit, and more workers cannot help";
             (Verdict::Elsewhere, format!("{waits}: {why}"))
+        } else if full && is_enough(seen, advice) {
+            let mean = Human(seen.wait_mean.unwrap_or(0.0));
+            let some = format!("some messages wait {}, the mean is {mean}", Human(wait));
+            (Verdict::Fine, format!("{some}: fine, with little in reserve"))
         } else if full {
             (Verdict::Grow, format!("{waits}: {}", more(seen, advice)))
         } else if seen.saturated >= 0.05 {
@@ -147,6 +153,13 @@ fn more(seen: &Seen, advice: &Advice) -> String {
     }
 }
 
+/// What was measured and what the model says agree that messages wait no longer than they may.
+fn is_enough(seen: &Seen, advice: &Advice) -> bool {
+    advice.recommended.is_ok_and(|workers| workers <= seen.workers)
+        && seen.utilisation < MOST_UTILIZED
+        && seen.wait_mean.is_some_and(|wait| wait <= DEFAULT_TARGET.seconds())
+}
+
 fn is_bound_by_cpu(seen: &Seen, advice: &Advice) -> bool {
     let useful =
         |it: &Warning| matches!(it, Warning::CpuBound { useful } if *useful <= seen.workers);
@@ -171,6 +184,7 @@ mod tests {
             utilisation: 0.5,
             saturated: 0.0,
             messages: 1000,
+            wait_mean: Some(0.0001),
             wait_p95: Some(0.0002),
             handler_p50: Some(0.02),
             longest_turn: None,
@@ -196,13 +210,17 @@ mod tests {
 
     #[test]
     fn the_model_says_how_many() {
-        let full = Seen { utilisation: 0.9, wait_p95: Some(0.04), ..well() };
+        let wait_mean = Some(0.0123);
+        let full = Seen { utilisation: 0.9, wait_mean, wait_p95: Some(0.04), ..well() };
         let says = |seen: &Seen, recommended, end: &str| {
             let (_, sentence) = verdict(seen, &recommending(recommended));
             assert!(sentence.ends_with(end), "{sentence}");
         };
         says(&full, Ok(11), "messages wait 40 ms: 11 would do.");
         says(&full, Ok(8), "messages wait 40 ms: more workers would help.");
+        let short = Seen { wait_mean: Some(0.009), ..full.clone() };
+        let end = "some messages wait 40 ms, the mean is 9 ms: fine, with little in reserve.";
+        says(&short, Ok(8), end);
         let over = Seen { utilisation: 0.99, ..full.clone() };
         says(&over, Ok(9), "messages wait 40 ms: at least 9 are needed.");
         // A load whose peak is small, and yet needs more for what it may wait.
