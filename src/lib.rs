@@ -62,3 +62,4 @@ pub mod metrics;
 pub mod protocol;
 pub mod server;
 pub mod service;
+pub mod sizing;

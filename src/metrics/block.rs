@@ -23,6 +23,24 @@ impl Counter {
     }
 }
 
+/// A sum of numbers of any size, with one writer. A float, whose precision a sum of squares needs
+/// less than its range.
+#[derive(Debug, Default)]
+pub(crate) struct Sum(AtomicU64);
+
+impl Sum {
+    /// Adds `x`. Only the thread that owns the block calls this.
+    #[inline]
+    pub(crate) fn add(&self, x: f64) {
+        let sum = f64::from_bits(self.0.load(Ordering::Relaxed)) + x;
+        self.0.store(sum.to_bits(), Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Ordering::Relaxed))
+    }
+}
+
 /// Time spent in something, with one writer, readable while it goes on.
 ///
 /// One word, so that a reader never sees the sum and the running part apart: stopped, it is the
@@ -128,6 +146,8 @@ pub(crate) struct Block {
     pub(crate) parks: Counter,
     pub(crate) queue_wait: Histogram,
     pub(crate) handler_time: Histogram,
+    /// The squares of the same times, in square nanoseconds.
+    pub(crate) handler_time_squared: Sum,
     pub(crate) write_time: Histogram,
     pub(crate) connection_duration: Histogram,
     pub(crate) messages: Counter,
@@ -139,6 +159,23 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// A message's handler has taken `nanos`.
+    #[inline]
+    pub(crate) fn handled(&self, nanos: u64) {
+        self.handler_time.observe(nanos);
+        self.handler_time_squared.add((nanos as f64).powi(2));
+        self.messages.add(1);
+    }
+
+    /// The handlers of `count` messages, at least one, each quick enough for the first bucket,
+    /// have together taken `nanos`. Their squares are those of equal shares.
+    #[inline]
+    pub(crate) fn handled_quickly(&self, count: u64, nanos: u64) {
+        self.handler_time.observe_first(count, nanos);
+        self.handler_time_squared.add((nanos as f64).powi(2) / count as f64);
+        self.messages.add(count);
+    }
+
     /// A block of zeros, for so many reasons; padded so that it shares no cache line.
     pub(crate) fn new(message_errors: usize, closed: usize) -> CachePadded<Self> {
         CachePadded::new(Self {
@@ -151,6 +188,7 @@ impl Block {
             parks: Counter::default(),
             queue_wait: Histogram::new(SECONDS),
             handler_time: Histogram::new(SECONDS),
+            handler_time_squared: Sum::default(),
             write_time: Histogram::new(SECONDS),
             connection_duration: Histogram::new(LIFETIMES),
             messages: Counter::default(),
@@ -170,7 +208,7 @@ pub(crate) fn counters(count: usize) -> Box<[Counter]> {
 
 #[cfg(test)]
 mod tests {
-    use super::{FIRST_BUCKET_NANOS, Histogram, Stopwatch};
+    use super::{Block, FIRST_BUCKET_NANOS, Histogram, Stopwatch};
     use crate::metrics::{Distribution, SECONDS};
 
     #[test]
@@ -186,6 +224,17 @@ mod tests {
         assert_eq!(watch.read(1007), 57);
         watch.stop(1010);
         assert_eq!(watch.read(2000), 60);
+    }
+
+    #[test]
+    fn squares_of_quick_calls_are_those_of_equal_shares() {
+        let block = Block::new(0, 0);
+        block.handled(3_000_000);
+        block.handled(4_000_000);
+        assert_eq!(block.handler_time_squared.get(), 25e12);
+        block.handled_quickly(4, 8_000);
+        assert_eq!(block.handler_time_squared.get(), 25e12 + 4.0 * 4e6);
+        assert_eq!(block.messages.get(), 6);
     }
 
     #[test]

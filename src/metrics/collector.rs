@@ -247,6 +247,14 @@ const FAMILIES: &[Row<Snapshot>] = &[
         },
     },
     Row {
+        name: "handler_seconds_squared_total",
+        kind: Kind::Counter,
+        labels: &[],
+        help: "Sum of the squares of the time per message in the handler; with the sum and count \
+               of {prefix}_message_duration_seconds it gives the variance.",
+        read: |now| seconds(now.handler_seconds_squared),
+    },
+    Row {
         name: "received_bytes_total",
         kind: Kind::Counter,
         labels: &[],

@@ -109,6 +109,9 @@ pub struct Snapshot {
     pub message_errors: Vec<(&'static str, u64)>,
     /// Time per message in the handler.
     pub handler_time: Distribution,
+    /// The sum of the squares of those times, in square seconds: with the sum and the count it
+    /// gives their variance.
+    pub handler_seconds_squared: f64,
     /// Time per write of gathered replies.
     pub write_time: Distribution,
     /// Bytes read from clients.
@@ -175,6 +178,7 @@ impl Default for Snapshot {
             messages: 0,
             message_errors: Vec::new(),
             handler_time: Distribution::new(SECONDS),
+            handler_seconds_squared: 0.0,
             write_time: Distribution::new(SECONDS),
             received_bytes: 0,
             sent_bytes: 0,

@@ -239,6 +239,7 @@ fn add_block(stats: &mut Snapshot, block: &Block) {
     stats.parks += block.parks.get();
     block.queue_wait.add_to(&mut stats.queue_wait);
     block.handler_time.add_to(&mut stats.handler_time);
+    stats.handler_seconds_squared += block.handler_time_squared.get() / 1e18;
     block.write_time.add_to(&mut stats.write_time);
     block.connection_duration.add_to(&mut stats.connection_duration);
     stats.received_bytes += block.received_bytes.get();

@@ -277,16 +277,14 @@ impl<'a> Turn<'a> {
         if nanos <= FIRST_BUCKET_NANOS {
             self.quick = (self.quick.0 + 1, self.quick.1 + nanos);
         } else {
-            self.block.handler_time.observe(nanos);
-            self.block.messages.add(1);
+            self.block.handled(nanos);
         }
     }
 
     fn settle_calls(&mut self) {
         let (count, nanos) = self.quick;
         if count > 0 {
-            self.block.handler_time.observe_first(count, nanos);
-            self.block.messages.add(count);
+            self.block.handled_quickly(count, nanos);
         }
     }
 

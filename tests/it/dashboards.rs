@@ -23,8 +23,11 @@ const COMMON: &[(&str, &str)] = &[
     ("process_virtual_memory_max_bytes", "gauge"),
 ];
 /// Metrics on no panel and in no alert, and why.
-const NOT_SHOWN: &[(&str, &str)] =
-    &[("process_virtual_memory_max_bytes", "as good as always without a limit: 2^64")];
+const NOT_SHOWN: &[(&str, &str)] = &[
+    ("process_virtual_memory_max_bytes", "as good as always without a limit: 2^64"),
+    ("welcomed_handler_seconds_squared_total", "for `welcomed advise`; says nothing by itself"),
+];
+
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }

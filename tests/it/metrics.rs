@@ -59,6 +59,10 @@ fn the_queue_wait_is_what_the_clients_measure() {
     let felt = (answered.as_secs_f64() - handled) / f64::from(CLIENTS * MESSAGES);
     assert!((said / felt - 1.0).abs() < 0.1, "said {said} s, felt {felt} s");
     assert_eq!(after.handler_time.count(), after.messages);
+    // No variance is negative, and that of sleeps of one length is small.
+    let mean_square = after.handler_seconds_squared / after.messages as f64;
+    let square = (after.handler_time.sum / after.messages as f64).powi(2);
+    assert!((0.999..1.5).contains(&(mean_square / square)), "{mean_square} {square}");
     // The workers were busy with little but the handler, both for half of that, and saturated
     // for most of it.
     let busy = after.worker_busy_seconds - before.worker_busy_seconds;
