@@ -5,7 +5,6 @@
 //! differences, not counters, because differences can be added: any stretch of the history is one
 //! [`Interval`] again, with quantiles of its own.
 
-use super::quantile::quantile;
 use crate::metrics::{Distribution, SECONDS, Snapshot};
 use std::collections::VecDeque;
 use std::io;
@@ -117,11 +116,11 @@ impl Interval {
     }
 
     pub(super) fn wait(&self, q: f64) -> Option<f64> {
-        quantile(q, &self.queue_wait)
+        self.queue_wait.quantile(q)
     }
 
     pub(super) fn handler(&self, q: f64) -> Option<f64> {
-        quantile(q, &self.handler_time)
+        self.handler_time.quantile(q)
     }
 }
 

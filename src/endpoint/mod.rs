@@ -7,7 +7,6 @@ mod http;
 mod meters;
 mod page;
 mod policy;
-mod quantile;
 mod routes;
 mod status;
 #[cfg(test)]

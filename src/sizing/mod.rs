@@ -6,18 +6,23 @@
 //! names, as a [`Limit`].
 //!
 //! The model is an open queue: messages arrive on their own account, wait in order of arrival, and
-//! hold one of `c` workers for a while. [`Load`] describes them, [`predict`] says what they meet
-//! at some size, [`advise`] which size keeps a [`Target`]. [`Closed`] is for the other kind of
-//! load, whose clients wait for each reply before they ask again.
+//! hold one of `c` workers for a while. [`Load`] describes them ([`Observed`] makes one from a
+//! pool's counters), [`predict`] says what they meet at some size, [`advise`] which size keeps a
+//! [`Target`]. [`Closed`] is for the other kind of load, whose clients wait for each reply before
+//! they ask again.
 
 mod advice;
 mod arrivals;
 mod closed;
+mod human;
+mod observed;
 mod queue;
 
 pub use advice::{Advice, Target, Warning, advise};
 pub use arrivals::arrival_cv2;
 pub use closed::{Closed, ClosedPrediction};
+pub use human::Human;
+pub use observed::Observed;
 
 /// Sizes above this are not considered.
 pub const MOST_WORKERS: usize = 4096;
