@@ -65,7 +65,8 @@ impl Choice {
     }
 }
 
-fn count(workers: usize) -> String {
+/// So many workers, in words.
+pub(super) fn count(workers: usize) -> String {
     format!("{workers} {}", if workers == 1 { "worker" } else { "workers" })
 }
 

@@ -56,7 +56,7 @@ fn throughput(sweep: &Sweep) -> Curve {
 }
 
 fn utilization(sweep: &Sweep) -> Curve {
-    let measured = |size: &Size| Some(size.measured.seen.utilization() * 100.0);
+    let measured = |size: &Size| Some(size.measured.seen.utilization().min(1.0) * 100.0);
     let curve = curve(sweep, measured, |it| Some(it.utilization * 100.0));
     Curve { title: "Utilisation", note: "% of the workers' time", ..curve }
 }

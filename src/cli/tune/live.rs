@@ -1,6 +1,7 @@
 //! What a human sees while sizes are measured, and the signals that end it.
 
 use super::super::interrupt::Interrupt;
+use super::choice::count;
 use super::plan::Plan;
 use crate::bench::Progress;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -40,8 +41,7 @@ impl Live {
             (Some(_), Some(second)) => format!("{:.0} messages/s", second.throughput()),
         };
         let (nth_of, all) = (nth + 1, self.sizes);
-        let noun = if workers == 1 { "worker" } else { "workers" };
-        self.bar.set_message(format!("{workers} {noun} ({nth_of} of {all}): {state}"));
+        self.bar.set_message(format!("{} ({nth_of} of {all}): {state}", count(workers)));
         self.bar.set_position((self.each * nth as u32 + elapsed).as_millis() as u64);
         !self.interrupted()
     }

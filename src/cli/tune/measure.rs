@@ -2,6 +2,7 @@
 
 use super::super::Failure;
 use super::super::terminal::printable;
+use super::choice::count;
 use super::plan::Plan;
 use crate::bench::{self, Load, Progress, Report};
 use crate::metrics::{Distribution, Snapshot};
@@ -72,9 +73,8 @@ pub(super) fn measure(
     show: &mut dyn FnMut(&Progress<'_>) -> bool,
 ) -> Result<Option<Measured>, Failure> {
     let failed = |error: &dyn std::fmt::Display| {
-        let noun = if workers == 1 { "worker" } else { "workers" };
         let error = printable(error.to_string().as_bytes());
-        Failure::failed(format!("tune: with {workers} {noun}: {error}"))
+        Failure::failed(format!("tune: with {}: {error}", count(workers)))
     };
     let local = Address::Tcp((Ipv4Addr::LOCALHOST, 0).into());
     let listener = Listener::bind(&local, plan.options.backlog).map_err(|error| failed(&error))?;

@@ -23,6 +23,7 @@ use super::Failure;
 use super::report::outputs::{Outputs, Render};
 use super::terminal::printable;
 use crate::service::Service;
+use choice::count;
 use live::Live;
 use measure::measure;
 use std::sync::Arc;
@@ -53,8 +54,8 @@ fn judge(sweep: &Sweep) -> Result<(), Failure> {
     if !sweep.interrupted {
         let silent = sweep.sizes.iter().filter(|it| it.measured.seen.messages == 0);
         wrong.extend(silent.map(|it| {
-            let workers = it.measured.workers();
-            format!("no message was answered with {workers} workers; --duration says how long")
+            let workers = count(it.measured.workers());
+            format!("no message was answered with {workers}: a longer --duration may show some")
         }));
     }
     match (wrong.is_empty(), sweep.interrupted) {

@@ -1,6 +1,6 @@
 //! All sizes together, measured beside predicted: what the reports are of.
 
-use super::choice::{Candidate, Choice};
+use super::choice::{Candidate, Choice, count};
 use super::measure::{Measured, Wait};
 use super::model::{Model, Predicted, Waits};
 use super::plan::Plan;
@@ -40,7 +40,8 @@ pub(super) enum WaitsFrom {
 
 impl Sweep {
     pub(super) fn new(plan: &Plan, measured: Vec<Measured>, interrupted: bool) -> Self {
-        let model = Model::new(&measured, &plan.load);
+        let seen: Vec<_> = measured.iter().map(|it| it.seen).collect();
+        let model = Model::new(&seen, &plan.load);
         let waits_from = if model.demand.service_cv2 <= MOST_VARIATION {
             WaitsFrom::Clients
         } else {
@@ -52,7 +53,7 @@ impl Sweep {
                 WaitsFrom::Server => measured.server_wait,
             };
             let waits = match wait {
-                _ if model.saturates(&measured) => Waits::Saturated,
+                _ if model.saturates(&measured.seen) => Waits::Saturated,
                 Some(wait) => Waits::Known(wait),
                 None => Waits::Unknown,
             };
@@ -96,9 +97,9 @@ impl Sweep {
             self.sizes.iter().find(|it| it.measured.cpu_utilization() >= CPU_NEARLY_FULL)
         {
             notes.push(format!(
-                "From {} workers on server and load kept the cores {:.0} % busy: more workers \
+                "From {} on server and load kept the cores {:.0} % busy: more workers \
                  cannot show what they can do on this machine.",
-                full.measured.workers(),
+                count(full.measured.workers()),
                 full.measured.cpu_utilization() * 100.0,
             ));
         }
@@ -114,7 +115,7 @@ impl Sweep {
     pub(super) fn errors(&self) -> Vec<String> {
         let wrong = self.sizes.iter().filter(|it| !it.measured.report.errors.is_empty());
         let errors = |it: &Size| {
-            format!("errors with {} workers: {}", it.measured.workers(), it.measured.report.errors)
+            format!("errors with {}: {}", count(it.measured.workers()), it.measured.report.errors)
         };
         wrong.map(errors).collect()
     }
