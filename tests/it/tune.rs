@@ -202,6 +202,23 @@ fn an_interrupt_ends_with_what_was_measured() {
 }
 
 #[test]
+fn a_terminal_shows_how_far_it_has_come() {
+    let binary = env!("CARGO_BIN_EXE_welcomed");
+    let line = format!("{binary} tune --sweep 1,2 -c 4 --work-delay 1ms --duration 500ms");
+    let shown = Command::new("script")
+        .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+        .env("TERM", "xterm")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_exit(&shown, 0);
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for size in ["1 worker (1 of 2): ", "2 workers (2 of 2): "] {
+        assert!(shown.contains(size), "{shown:?}");
+    }
+}
+
+#[test]
 fn the_page_is_whole_and_a_browser_shows_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("report.html");

@@ -63,8 +63,8 @@ impl Canvas {
     /// A straight line.
     pub(in super::super) fn line(&mut self, from: (f64, f64), to: (f64, f64)) {
         let (wide, high) = self.ink.dots();
-        let across = (to.0 - from.0).abs() * (self.columns * wide) as f64;
-        let up = (to.1 - from.1).abs() * (self.rows * high) as f64;
+        let across = (to.0 - from.0).abs() * (self.columns * wide - 1) as f64;
+        let up = (to.1 - from.1).abs() * (self.rows * high - 1) as f64;
         // A line that is no number has no dots.
         let steps = across.max(up).ceil().clamp(1.0, 10_000.0);
         for step in 0..=steps as usize {

@@ -42,7 +42,7 @@ impl Choice {
             if let Some(less) = at.checked_sub(1).map(|less| &candidates[less]) {
                 let shown = match wait(less) {
                     Some(wait) => Human(wait).to_string(),
-                    None => "without bounds, since more arrives than they can do".to_owned(),
+                    None => "more arrived than was done".to_owned(),
                 };
                 // Writing to a string cannot fail.
                 let _ = write!(reason, ", and with {} {shown}", less.workers);
@@ -108,11 +108,7 @@ mod tests {
         let sizes = [full, size(2, 300.0, 0.001, 0.002)];
         let choice = Choice::of(&sizes, Target::MeanWait(0.01)).unwrap();
         assert_eq!((choice.workers, choice.keeps), (2, true));
-        assert!(
-            choice
-                .reason
-                .ends_with("and with 1 without bounds, since more arrives than they can do.")
-        );
+        assert!(choice.reason.ends_with("and with 1 more arrived than was done."));
         assert_eq!(chosen(&[full], Target::MeanWait(1.0)), (1, false));
     }
 
