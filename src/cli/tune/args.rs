@@ -36,12 +36,12 @@ const SHORTEST: Duration = Duration::from_millis(300);
 ///
 /// The service is the one that the settings name, with its delay, framing and limits of messages;
 /// of file and environment, settings of addresses, admission, shedding and log have no part in
-/// it. Server and load share the cores: where they keep them all busy it is said, and from there
-/// on a size is judged too harshly.
+/// it. Server and load share the cores: it is said where they, and not the pool, were the limit.
 ///
 /// Throughput, utilisation and the handler's time are the server's own counts. A wait is what a
-/// client's latency has above the handler's mean time, or, if that varies from message to
-/// message, what the server counted in its run queue. Predictions rest on the time that a message
+/// client's latency has above the handler's mean time, so that it has all that a client waits
+/// for; or, if the handler's times vary from message to message (cv2 above 0.1), what the server
+/// counted in its run queue. Predictions rest on the time that a message
 /// holds a worker, measured at the sizes that were less than 95 % busy: M/M/c//N for a closed
 /// loop, which predicts a mean only, Allen-Cunneen's G/G/c for an open one.
 ///

@@ -5,12 +5,14 @@ use super::measure::{Measured, Wait};
 use super::model::{Model, Predicted, Waits};
 use super::plan::Plan;
 use crate::bench::{Load, Pace};
-use crate::sizing::{Human, Target};
+use crate::sizing::{Human, MOST_UTILIZED, MOST_WORKERS, Target};
 
 /// Handler times are near enough to their mean for a client's latency to tell the wait.
-const MOST_VARIATION: f64 = 0.05;
+const MOST_VARIATION: f64 = 0.1;
 /// From here on the machine is measured and not the pool.
 const CPU_NEARLY_FULL: f64 = 0.9;
+/// Less than this part of a predicted throughput is not what a prediction may be off by.
+const FAR_BEHIND: f64 = 0.8;
 
 /// What came of a plan.
 pub(super) struct Sweep {
@@ -93,22 +95,40 @@ impl Sweep {
             }
         }
         .to_owned());
-        if let Some(full) =
-            self.sizes.iter().find(|it| it.measured.cpu_utilization() >= CPU_NEARLY_FULL)
-        {
-            notes.push(format!(
-                "From {} on server and load kept the cores {:.0} % busy: more workers \
-                 cannot show what they can do on this machine.",
-                count(full.measured.workers()),
-                full.measured.cpu_utilization() * 100.0,
-            ));
-        }
+        notes.extend(self.machine());
         notes.extend(self.fewer());
         notes.extend(self.more());
         if self.interrupted {
             notes.push("It was interrupted: the last size may be short, others missing.".into());
         }
         notes
+    }
+
+    /// Whether something else than the pool was the limit.
+    fn machine(&self) -> Option<String> {
+        let is_full = |it: &&Size| it.measured.cpu_utilization() >= CPU_NEARLY_FULL;
+        if let Some(full) = self.sizes.iter().find(is_full) {
+            return Some(format!(
+                "From {} on server and load kept the cores {:.0} % busy: more workers cannot \
+                 show what they can do on this machine.",
+                count(full.measured.workers()),
+                full.measured.cpu_utilization() * 100.0,
+            ));
+        }
+        // The workers were not the reason: the load is too weak, or others use the cores.
+        let share = |it: &Size| Some(it.measured.throughput() / it.predicted?.throughput);
+        let is_behind = |it: &&Size| {
+            it.measured.seen.utilization() < MOST_UTILIZED
+                && share(it).is_some_and(|share| share < FAR_BEHIND)
+        };
+        let behind = self.sizes.iter().find(is_behind)?;
+        Some(format!(
+            "With {} there was {:.0} % of the predicted throughput, while the pool was busy for \
+             {:.0} % of its time: the load or the machine was the limit there.",
+            count(behind.measured.workers()),
+            share(behind)? * 100.0,
+            behind.measured.seen.utilization() * 100.0,
+        ))
     }
 
     /// Errors by size.
@@ -133,7 +153,7 @@ impl Sweep {
     fn more(&self) -> Option<String> {
         self.choice.as_ref().filter(|choice| !choice.keeps)?;
         let most = self.sizes.iter().map(|it| it.measured.workers()).max()?;
-        let more = self.keeps(most + 1..crate::sizing::MOST_WORKERS + 1)?;
+        let more = self.keeps(most + 1..MOST_WORKERS + 1)?;
         Some(format!("By the prediction it takes {more}: --sweep {more} would show it."))
     }
 
