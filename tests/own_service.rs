@@ -1,7 +1,8 @@
 //! A program around a service of its own, as `cli::serve_with` makes one, whose handler fails and
 //! panics with the words of its clients: what then stands in the log.
 //!
-//! With the argument `serve` this file is that program; without, it runs it and is the test.
+//! With the argument `serve` this file is that program, with `tune` one around a service that
+//! takes its time; without, it runs them and is the test.
 #![allow(clippy::unwrap_used, clippy::print_stdout)] // tests
 #![allow(missing_docs, unreachable_pub, dead_code)] // no API, and more support than needed
 
@@ -9,7 +10,9 @@
 mod support;
 
 use std::env;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
+use std::thread;
+use std::time::Duration;
 use support::{Client, Daemon, eventually};
 use welcomed::service::{Context, Flow, Reply, Service, ServiceError};
 
@@ -31,10 +34,27 @@ impl Service for Fragile {
     }
 }
 
+/// Greets nobody, and takes a few milliseconds.
+struct Slow;
+
+impl Service for Slow {
+    fn call(
+        &self,
+        _: &mut Context<'_>,
+        message: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<Flow, ServiceError> {
+        thread::sleep(Duration::from_millis(3));
+        reply.push(&message.to_ascii_uppercase());
+        Ok(Flow::Continue)
+    }
+}
+
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     match arguments.next().as_deref() {
         Some("serve") => return welcomed::cli::serve_with(Fragile),
+        Some("tune") => return welcomed::cli::serve_with(Slow),
         // What a runner of tests asks first; there is no list to choose from.
         Some("--list") => return ExitCode::SUCCESS,
         _ => {}
@@ -46,10 +66,11 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-const TESTS: [(&str, fn()); 3] = [
+const TESTS: [(&str, fn()); 4] = [
     ("a client's words stay inside their line", words_stay_inside_their_line),
     ("a log that nobody reads holds no panic", nobody_has_to_read_of_panics),
     ("a flood of failures is limited by place", a_flood_is_limited),
+    ("its pool is tuned as it is", it_is_tuned),
 ];
 
 fn serve(level: &str) -> Daemon {
@@ -112,4 +133,14 @@ fn a_flood_is_limited() {
     let suppressed: usize = counts.map(|(_, count)| count.parse::<usize>().unwrap()).sum();
     assert_eq!(written.count() + suppressed, 200, "{said}");
     assert!(suppressed > 0 && said.contains("more like this suppressed: the handler failed: it"));
+}
+
+fn it_is_tuned() {
+    let arguments = ["tune", "--sweep", "1,2", "--connections", "4", "--duration", "500ms"];
+    let mut tune = Command::new(env::current_exe().unwrap());
+    let output = tune.args(arguments).args(["--warmup", "100ms"]).env_clear().output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.starts_with("the program's own service, line framing; 4 connections"), "{text}");
+    assert!(text.contains("\n[pool]\nworkers = "), "{text}");
 }

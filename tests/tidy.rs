@@ -31,7 +31,15 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("crossbeam_channel", &["src/server"]),
     ("tiny_http", &["src/endpoint"]),
-    ("serde_json", &["src/endpoint/status.rs", "src/cli/bench/data.rs", "src/cli/advise"]),
+    (
+        "serde_json",
+        &[
+            "src/endpoint/status.rs",
+            "src/cli/advise",
+            "src/cli/bench/data.rs",
+            "src/cli/tune/data.rs",
+        ],
+    ),
     ("fastrand", &["src/bench/pace.rs"]),
     ("prometheus", &["src/endpoint", "src/metrics"]),
     ("procfs", &["src/metrics"]),

@@ -34,7 +34,8 @@ pub fn run(load: &Load) -> Result<Report, Error> {
 }
 
 /// As [`run`], and asks `go_on` ten times a second: when it says no, nothing more is sent, and
-/// the report is of what was measured until then.
+/// the report is of what was measured until then. What an open loop had not sent by then is not
+/// in it.
 ///
 /// # Errors
 /// As [`run`].

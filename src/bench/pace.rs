@@ -166,9 +166,13 @@ impl Schedule {
         self.sent >= self.most || self.until.is_some_and(|until| next >= until)
     }
 
-    /// Nothing more comes to be due from now on.
+    /// Nothing more is sent from now on, also of what has been due: a server that is overloaded
+    /// would otherwise be asked for long after it was to be left alone.
     pub(super) fn stop(&mut self, now: Instant) {
-        self.until = Some(now);
+        self.until = Some(self.until.map_or(now, |until| until.min(now)));
+        if let Flow::Open { waiting, .. } = &mut self.flow {
+            waiting.clear();
+        }
     }
 }
 
@@ -315,6 +319,23 @@ mod tests {
         assert_eq!(schedule.expire(later), 2);
         assert_eq!(schedule.abandon(), 1);
         assert!(schedule.is_over(later));
+    }
+
+    #[test]
+    fn when_it_is_stopped_nothing_more_is_sent() {
+        let start = Instant::now();
+        let at = |millis| start + Duration::from_millis(millis);
+        let load = open(100.0, Arrivals::Constant);
+        let stop = Stop::After(Duration::from_secs(60));
+        let mut schedule = Schedule::new(&load, WHOLE, start, stop);
+        assert_eq!(schedule.next(at(500), |_| true), None);
+        for now in [at(500), at(700)] {
+            schedule.stop(now);
+            schedule.ready(0, now);
+            assert_eq!(schedule.next(now, |_| true), None);
+            assert!(schedule.is_over(now));
+        }
+        assert_eq!(schedule.abandon(), 0);
     }
 
     #[test]

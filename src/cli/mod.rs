@@ -8,14 +8,18 @@ mod client;
 mod completions;
 mod fetch;
 mod health;
+mod interrupt;
+mod load;
 mod logger;
 mod man;
 mod reload;
+mod report;
 mod serve;
 mod settings;
 mod signals;
 mod systemd;
 mod terminal;
+mod tune;
 
 #[cfg(feature = "fuzzing")]
 pub(crate) use self::logger::log_line;
@@ -67,6 +71,7 @@ enum Command {
     Fetch(fetch::FetchArgs),
     Health(health::HealthArgs),
     Bench(bench::BenchArgs),
+    Tune(tune::TuneArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
 }
@@ -95,6 +100,7 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
         Command::Fetch(args) => fetch::run(args),
         Command::Health(args) => health::run(args),
         Command::Bench(args) => bench::run(args),
+        Command::Tune(args) => tune::run(args, own),
         Command::Completions(args) => completions::run(args),
         Command::Man(args) => man::run(args),
     };

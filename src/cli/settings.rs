@@ -55,24 +55,48 @@ fn read(path: &Path) -> Result<String, Failure> {
     Ok(text)
 }
 
+/// The same for a subcommand that runs the service but not the server that is configured: of the
+/// flags only those of the service.
+#[derive(Debug)]
+pub(super) struct ServiceArgs(pub(super) SettingsArgs);
+
+fn is_of_service(key: &Key) -> bool {
+    key.section() == "service"
+}
+
 impl Args for SettingsArgs {
     fn augment_args(command: Command) -> Command {
-        let config = Arg::new("config")
-            .long("config")
-            .value_name("FILE")
-            .value_parser(value_parser!(PathBuf))
-            .help("Configuration file, in TOML")
-            .long_help(
-                "Configuration file, in TOML\n\nEnvironment variables override the file, and \
-                 flags override both. Without a file the defaults hold.",
-            );
-        let flags = KEYS.iter().filter_map(|key| Some(flag(key, key.flag?)));
-        command.arg(config).args(flags).after_long_help(reference())
+        augment(command, |_| true).after_long_help(reference())
     }
 
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+impl Args for ServiceArgs {
+    fn augment_args(command: Command) -> Command {
+        augment(command, is_of_service)
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn augment(command: Command, wanted: fn(&Key) -> bool) -> Command {
+    let config = Arg::new("config")
+        .long("config")
+        .value_name("FILE")
+        .value_parser(value_parser!(PathBuf))
+        .help("Configuration file, in TOML")
+        .long_help(
+            "Configuration file, in TOML\n\nEnvironment variables override the file, and \
+                 flags override both. Without a file the defaults hold.",
+        );
+    let keys = KEYS.iter().filter(|key| wanted(key));
+    let flags = keys.filter_map(|key| Some(flag(key, key.flag?)));
+    command.arg(config).args(flags)
 }
 
 fn flag(key: &'static Key, name: &'static str) -> Arg {
@@ -106,19 +130,34 @@ fn reference() -> String {
 
 impl FromArgMatches for SettingsArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let given = |key: &'static Key| {
-            let values: Vec<&String> = matches.get_many(key.flag?)?.collect();
-            let values: Vec<&str> = values.into_iter().map(String::as_str).collect();
-            Some((key, values.join(",")))
-        };
-        Ok(Self {
-            config: matches.get_one("config").cloned(),
-            overrides: KEYS.iter().filter_map(given).collect(),
-        })
+        Ok(gather(matches, |_| true))
     }
 
     fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
+    }
+}
+
+impl FromArgMatches for ServiceArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self(gather(matches, is_of_service)))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+fn gather(matches: &ArgMatches, wanted: fn(&Key) -> bool) -> SettingsArgs {
+    let given = |key: &'static Key| {
+        let values: Vec<&String> = matches.get_many(key.flag?)?.collect();
+        let values: Vec<&str> = values.into_iter().map(String::as_str).collect();
+        Some((key, values.join(",")))
+    };
+    SettingsArgs {
+        config: matches.get_one("config").cloned(),
+        overrides: KEYS.iter().filter(|key| wanted(key)).filter_map(given).collect(),
     }
 }

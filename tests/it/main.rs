@@ -29,4 +29,5 @@ mod services;
 mod stop;
 mod support;
 mod systemd;
+mod tune;
 mod watchdog;

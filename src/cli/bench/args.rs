@@ -2,19 +2,13 @@
 //! the file of messages; starts nothing.
 
 use super::super::Failure;
+use super::super::load::{ArrivalsArg, ExpectArg, fit_open_files, more_than_zero, payload};
 use super::super::serve::raise_open_files;
 use super::threshold::Threshold;
-use crate::bench::{
-    self, Arrivals, Expect, Framing, Load, MAX_CONNECTIONS, MAX_MESSAGE, Pace, Payload, Stop,
-};
-use bytesize::ByteSize;
-use std::fs;
+use crate::bench::{self, Expect, Framing, Load, Pace, Payload, Stop};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
-
-/// Open files of this process that are no connections, with some to spare.
-const OTHER_FILES: u64 = 32;
 
 /// Loads a server and tells how long its replies took
 ///
@@ -138,19 +132,6 @@ pub(in super::super) struct BenchArgs {
     pub(super) html: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum ArrivalsArg {
-    Constant,
-    Poisson,
-}
-
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum ExpectArg {
-    Hello,
-    Echo,
-    Any,
-}
-
 /// A list as one argument.
 #[derive(Debug, Clone)]
 struct Sources(Vec<IpAddr>);
@@ -161,20 +142,10 @@ impl BenchArgs {
         let target = resolve(&self.target, self.i_own_this_host)?;
         let pace = match self.rate {
             None => Pace::Closed { in_flight: self.in_flight, think: self.think_time },
-            Some(rate) => Pace::Open {
-                rate,
-                arrivals: match self.arrivals {
-                    ArrivalsArg::Constant => Arrivals::Constant,
-                    ArrivalsArg::Poisson => Arrivals::Poisson,
-                },
-            },
+            Some(rate) => Pace::Open { rate, arrivals: self.arrivals.into() },
         };
-        let expect = match self.expect {
-            ExpectArg::Hello => Expect::Hello,
-            ExpectArg::Echo => Expect::Echo,
-            ExpectArg::Any => Expect::Any,
-        };
-        fit_open_files(self.connections, raise_open_files())?;
+        let expect = self.expect.into();
+        fit_open_files(self.connections, 1, raise_open_files())?;
         Ok(Load {
             any_target: self.i_own_this_host,
             sources: self.source.as_ref().map(|sources| sources.0.clone()).unwrap_or_default(),
@@ -214,42 +185,6 @@ fn resolve(text: &str, any: bool) -> Result<SocketAddr, Failure> {
     let first = found.first().copied();
     let answering = if found.len() > 1 { found.iter().find(answers).copied() } else { None };
     answering.or(first).ok_or_else(|| refuse("it has no address".to_owned()))
-}
-
-fn fit_open_files(connections: usize, limit: u64) -> Result<(), Failure> {
-    let room = limit.saturating_sub(OTHER_FILES);
-    // Too many for any machine is the load's own error.
-    if connections as u64 <= room || connections > MAX_CONNECTIONS {
-        return Ok(());
-    }
-    Err(Failure::usage(format!(
-        "{connections} connections need {} open files, the limit is {limit} (`ulimit -Hn`); \
-         allowed are at most {room} connections",
-        connections as u64 + OTHER_FILES
-    )))
-}
-
-fn more_than_zero(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be more than zero".to_owned()),
-        parsed => parsed.map_err(|error| error.to_string()),
-    }
-}
-
-fn payload(text: &str) -> Result<Payload, String> {
-    if text.starts_with(|first: char| first.is_ascii_digit()) {
-        let size = text.parse::<ByteSize>().ok().map(|size| size.as_u64());
-        return match size {
-            Some(size) if (1..=MAX_MESSAGE as u64).contains(&size) => {
-                Ok(Payload::Size(size as usize))
-            }
-            _ => Err("a size is 1 to 1MiB; for a file of that name write `./`".to_owned()),
-        };
-    }
-    let bytes = fs::read(Path::new(text)).map_err(|error| error.to_string())?;
-    let bytes = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
-    let line = |line: &[u8]| line.strip_suffix(b"\r").unwrap_or(line).to_vec();
-    Ok(Payload::Lines(bytes.split(|byte| *byte == b'\n').map(line).collect()))
 }
 
 fn framing(text: &str) -> Result<Framing, String> {
@@ -298,25 +233,5 @@ mod tests {
         for wrong in ["", "x", "127.0.0.9-127.0.0.2", "127.0.0.1-127.9.9.9", "::1-::2"] {
             assert!(sources(wrong).is_err(), "{wrong}");
         }
-    }
-
-    #[test]
-    fn only_a_number_is_a_size() {
-        assert_eq!(payload("64"), Ok(Payload::Size(64)));
-        assert_eq!(payload("1KiB"), Ok(Payload::Size(1024)));
-        for wrong in ["0", "2MiB", "64x", "no-such-file"] {
-            assert!(payload(wrong).is_err(), "{wrong}");
-        }
-    }
-
-    #[test]
-    fn more_connections_than_files_are_refused_with_the_numbers() {
-        assert!(fit_open_files(968, 1000).is_ok());
-        let error = fit_open_files(969, 1000).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "969 connections need 1001 open files, the limit is 1000 (`ulimit -Hn`); allowed are \
-             at most 968 connections"
-        );
     }
 }

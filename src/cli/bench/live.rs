@@ -1,12 +1,9 @@
 //! What a human sees while the load runs, and the signals that end it.
 
+use super::super::interrupt::Interrupt;
 use crate::bench::{Load, Progress, Stop};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::flag::{register, register_conditional_default};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const TEMPLATE: &str = "{wide_bar} {msg}";
@@ -16,17 +13,13 @@ pub(super) struct Live {
     bar: ProgressBar,
     all: Duration,
     warm_up: Duration,
-    interrupted: Arc<AtomicBool>,
+    interrupt: Interrupt,
 }
 
 impl Live {
     /// From here on a signal ends the load in order, and a second one the process.
     pub(super) fn start(load: &Load) -> io::Result<Self> {
-        let interrupted = Arc::new(AtomicBool::new(false));
-        for signal in [SIGINT, SIGTERM] {
-            register_conditional_default(signal, Arc::clone(&interrupted))?;
-            register(signal, Arc::clone(&interrupted))?;
-        }
+        let interrupt = Interrupt::catch()?;
         let measured = match load.measured {
             Stop::After(time) => time,
             Stop::Messages(_) => Duration::ZERO,
@@ -37,7 +30,7 @@ impl Live {
         let bar = ProgressBar::with_draw_target(Some(all.as_millis() as u64), target);
         let style = ProgressStyle::with_template(TEMPLATE);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Ok(Self { bar, all, warm_up: load.warm_up, interrupted })
+        Ok(Self { bar, all, warm_up: load.warm_up, interrupt })
     }
 
     /// Shows how far it has come; says whether to go on.
@@ -67,6 +60,6 @@ impl Live {
     }
 
     pub(super) fn interrupted(&self) -> bool {
-        self.interrupted.load(Ordering::Relaxed)
+        self.interrupt.came()
     }
 }

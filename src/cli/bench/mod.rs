@@ -4,7 +4,6 @@
 //! it; the load itself is [`crate::bench`].
 
 mod args;
-mod chart;
 mod data;
 mod live;
 mod page;
@@ -14,12 +13,9 @@ mod threshold;
 pub(super) use args::BenchArgs;
 
 use super::Failure;
-use super::terminal::reader_stays;
+use super::report::outputs::{Outputs, Render};
 use crate::bench::{self, Load, Report};
-use crate::fetch::Save;
 use live::Live;
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
 
 /// The quantiles that are shown.
 const QUANTILES: [(&str, f64); 7] = [
@@ -35,16 +31,22 @@ const QUANTILES: [(&str, f64); 7] = [
 /// Runs the subcommand.
 pub(super) fn run(args: BenchArgs) -> Result<(), Failure> {
     let load = args.load()?;
-    let outputs =
-        [(&args.json, data::json as Render), (&args.csv, data::csv), (&args.html, page::html)];
-    let outputs = Outputs::open(&outputs)?;
+    let json: Render<Done> = |(load, report)| data::json(load, report);
+    let csv: Render<Done> = |(load, report)| data::csv(load, report);
+    let html: Render<Done> = |(load, report)| page::html(load, report);
+    let wanted = [(&args.json, json), (&args.csv, csv), (&args.html, html)];
+    let outputs = Outputs::open("bench", |(load, report)| text::text(load, report), &wanted)?;
     let live = Live::start(&load).map_err(Failure::usage)?;
     let report = bench::watch(&load, |progress| live.show(progress));
     live.clear();
     let report = report.map_err(|error| failure(&error))?;
-    outputs.write(&load, &report)?;
-    judge(&args, &report, live.interrupted())
+    let done = (load, report);
+    outputs.write(&done)?;
+    judge(&args, &done.1, live.interrupted())
 }
+
+/// What was done, and what came of it.
+type Done = (Load, Report);
 
 /// What cannot be sent at all is a matter of the arguments.
 fn failure(error: &bench::Error) -> Failure {
@@ -73,54 +75,4 @@ fn judge(args: &BenchArgs, report: &Report, interrupted: bool) -> Result<(), Fai
         (true, true) => Err(Failure::cut_off("bench: interrupted")),
         (true, false) => Ok(()),
     }
-}
-
-/// A report as text of some kind.
-type Render = fn(&Load, &Report) -> String;
-
-/// Where the report goes. Files are begun before the load, so that a path that cannot be written
-/// is known before the time is spent.
-struct Outputs {
-    files: Vec<(Save, PathBuf, Render)>,
-    stdout: Render,
-}
-
-impl Outputs {
-    fn open(wanted: &[(&Option<PathBuf>, Render)]) -> Result<Self, Failure> {
-        let mut outputs = Self { files: Vec::new(), stdout: text::text };
-        let mut taken = false;
-        for (path, render) in wanted {
-            let Some(path) = path else { continue };
-            if path == Path::new("-") {
-                if std::mem::replace(&mut taken, true) {
-                    return Err(Failure::usage("bench: only one of the files can be `-`"));
-                }
-                outputs.stdout = *render;
-                continue;
-            }
-            let save = Save::create(path);
-            let save = save.map_err(|error| Failure::usage(cannot_write(path, &error)))?;
-            outputs.files.push((save, path.clone(), *render));
-        }
-        Ok(outputs)
-    }
-
-    fn write(self, load: &Load, report: &Report) -> Result<(), Failure> {
-        let mut output = io::stdout().lock();
-        let text = (self.stdout)(load, report);
-        let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-        reader_stays(written).map_err(|error| {
-            Failure::failed(format!("bench: cannot write to standard output: {error}"))
-        })?;
-        for (mut save, path, render) in self.files {
-            let written = save.write_all(render(load, report).as_bytes());
-            let kept = written.and_then(|()| save.keep());
-            kept.map_err(|error| Failure::failed(cannot_write(&path, &error)))?;
-        }
-        Ok(())
-    }
-}
-
-fn cannot_write(path: &Path, error: &io::Error) -> String {
-    format!("bench: cannot write `{}`: {error}", path.display())
 }

@@ -1,18 +1,11 @@
 //! The report as a page in one file: the live page's style, charts drawn as SVG, no script.
 
+use super::super::report::chart::{Chart, Line, Scale};
+use super::super::report::page::{Page, notice, show_time, tiles};
 use super::super::terminal::printable;
-use super::chart::{Chart, Line, Scale};
 use super::{QUANTILES, text};
 use crate::bench::{Load, Report, Second};
 use std::time::Duration;
-
-/// The live page's, so that a report looks like it.
-const STYLE: &str = include_str!("../../endpoint/page/page.css");
-/// What a report has in addition: charts that grow with the page.
-const OWN_STYLE: &str = include_str!("page.css");
-/// Nothing may be loaded, and nothing may run.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
-                      base-uri 'none'; form-action 'none'";
 
 /// Where the curve by quantile is drawn, in nines: 1 is p90, 2 is p99. In steps of a tenth.
 const NINES: usize = 50;
@@ -23,42 +16,30 @@ const MARKS: usize = 10;
 
 /// The whole page.
 pub(super) fn html(load: &Load, report: &Report) -> String {
-    let title = escape(&format!("Load on {}", load.target));
-    let about = escape(&text::describe(load));
     let charts = [by_quantile(report), over_time(report), throughput(report)].concat();
-    format!(
-        "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\"/>\n\
-         <meta http-equiv=\"Content-Security-Policy\" content=\"{POLICY}\"/>\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\"/>\n\
-         <meta name=\"color-scheme\" content=\"light dark\"/>\n\
-         <title>{title}</title>\n<link rel=\"icon\" href=\"data:,\"/>\n\
-         <style>\n{STYLE}{OWN_STYLE}</style>\n</head>\n<body>\n\
-         <header><h1>{title}</h1><span class=\"quiet end\">welcomed bench {}</span></header>\n\
-         <main>\n<p class=\"quiet\">{about}</p>\n{}{}<section class=\"charts\">\n{charts}{}\
-         </section>\n</main>\n</body>\n</html>\n",
-        env!("CARGO_PKG_VERSION"),
-        example(report),
-        tiles(report),
+    let example = report.errors.example.as_deref().unwrap_or_default();
+    let body = format!(
+        "{}{}<section class=\"charts\">\n{charts}{}</section>\n",
+        // The first thing that went wrong, in the server's own words.
+        notice(&printable(example.as_bytes())),
+        summary(report),
         tables(report),
-    )
+    );
+    let title = format!("Load on {}", load.target);
+    Page { title: &title, about: &text::describe(load), by: "bench", body }.html()
 }
 
-fn tiles(report: &Report) -> String {
+fn summary(report: &Report) -> String {
     let Report { messages, errors, elapsed, latency, .. } = report;
     let rate = report.throughput();
-    let tiles = [
+    tiles([
         ("Messages", messages.to_string(), format!("in {elapsed:.2?}")),
         ("Throughput", format!("{rate:.0}/s"), "right replies".to_owned()),
         ("Median", format!("{:.2?}", latency.quantile(0.5)), "p50 of latency".to_owned()),
         ("p99", format!("{:.2?}", latency.quantile(0.99)), "of latency".to_owned()),
         ("Longest", format!("{:.2?}", latency.max()), "latency".to_owned()),
         ("Errors", errors.total().to_string(), "of all kinds".to_owned()),
-    ];
-    let tile = |(name, value, note)| {
-        format!("<div><dt>{name}</dt><dd>{value}</dd><dd>{note}</dd></div>\n")
-    };
-    let tiles: String = tiles.map(tile).concat();
-    format!("<section><dl class=\"tiles\">\n{tiles}</dl></section>\n")
+    ])
 }
 
 fn by_quantile(report: &Report) -> String {
@@ -144,26 +125,7 @@ fn tables(report: &Report) -> String {
     format!("<div class=\"tables\">{tables}</div>\n")
 }
 
-/// The first thing that went wrong, in the server's own words.
-fn example(report: &Report) -> String {
-    let example = report.errors.example.as_deref().unwrap_or_default();
-    match escape(&printable(example.as_bytes())) {
-        none if none.is_empty() => none,
-        example => format!("<p class=\"notice\">{example}</p>\n"),
-    }
-}
-
 fn row(name: &str, value: &str, is_zero: bool) -> String {
     let class = if is_zero { " class=\"zero\"" } else { "" };
     format!("<tr{class}><th scope=\"row\">{name}</th><td>{value}</td></tr>\n")
-}
-
-/// A power of ten of seconds.
-fn show_time(seconds: f64) -> String {
-    format!("{:?}", Duration::from_nanos((seconds * 1e9).round() as u64))
-}
-
-/// Text from elsewhere, as text.
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }

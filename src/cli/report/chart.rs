@@ -10,28 +10,28 @@ const TOP: f64 = 10.0;
 const BOTTOM: f64 = 26.0;
 
 /// A chart of one or several lines.
-pub(super) struct Chart<'a> {
-    pub(super) title: &'a str,
+pub(in super::super) struct Chart<'a> {
+    pub(in super::super) title: &'a str,
     /// The unit, or what the reader has to know.
-    pub(super) note: &'a str,
+    pub(in super::super) note: &'a str,
     /// Where ticks stand on the horizontal axis, and what they say.
-    pub(super) marks: Vec<(f64, String)>,
-    pub(super) scale: Scale,
+    pub(in super::super) marks: Vec<(f64, String)>,
+    pub(in super::super) scale: Scale,
     /// How a value on the vertical axis is written.
-    pub(super) show: fn(f64) -> String,
-    pub(super) lines: Vec<Line<'a>>,
+    pub(in super::super) show: fn(f64) -> String,
+    pub(in super::super) lines: Vec<Line<'a>>,
 }
 
 /// A line with its name, in the page's style of this name: `one`, `two`.
-pub(super) struct Line<'a> {
-    pub(super) style: &'a str,
-    pub(super) name: &'a str,
-    pub(super) points: Vec<(f64, f64)>,
+pub(in super::super) struct Line<'a> {
+    pub(in super::super) style: &'a str,
+    pub(in super::super) name: &'a str,
+    pub(in super::super) points: Vec<(f64, f64)>,
 }
 
 /// The vertical axis.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Scale {
+pub(in super::super) enum Scale {
     /// From zero.
     Linear,
     /// By powers of ten; values are more than zero.
@@ -40,7 +40,7 @@ pub(super) enum Scale {
 
 impl Chart<'_> {
     /// The chart as a `figure`.
-    pub(super) fn draw(&self) -> String {
+    pub(in super::super) fn draw(&self) -> String {
         let points = || self.lines.iter().flat_map(|line| &line.points);
         let Some(ticks) = self.scale.ticks(points().map(|point| point.1)) else {
             return format!(
@@ -131,7 +131,7 @@ impl Line<'_> {
 
 impl Scale {
     /// Round values that enclose all of these, at least two; nothing if there are none.
-    fn ticks(self, values: impl Iterator<Item = f64>) -> Option<Vec<f64>> {
+    pub(in super::super) fn ticks(self, values: impl Iterator<Item = f64>) -> Option<Vec<f64>> {
         let (mut low, mut high) = (f64::MAX, 0.0_f64);
         for value in values {
             (low, high) = (low.min(value), high.max(value));
@@ -154,7 +154,7 @@ impl Scale {
     }
 
     /// Where between the ends a value is, 0 to 1.
-    fn place(self, value: f64, low: f64, high: f64) -> f64 {
+    pub(in super::super) fn place(self, value: f64, low: f64, high: f64) -> f64 {
         match self {
             Self::Linear => (value - low) / (high - low),
             Self::Logarithmic => (value / low).log10() / (high / low).log10(),
