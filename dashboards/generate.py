@@ -30,9 +30,9 @@ def rate(name):
     return f"rate({m(name)}[$__rate_interval])"
 
 
-def increase(name):
+def increase(name, matchers=""):
     """A counter's growth."""
-    return f"increase({m(name)}[$__rate_interval])"
+    return f"increase({m(name, matchers)}[$__rate_interval])"
 
 
 def total(expr, by=""):
@@ -171,6 +171,75 @@ WAIT = "welcomed_queue_wait_seconds"
 HANDLER = ("welcomed_message_duration_seconds", 'phase="handler"')
 WRITE = ("welcomed_message_duration_seconds", 'phase="write"')
 
+
+def trouble():
+    """What should be 0: numbers that call for a look, for the row at the top."""
+    return [
+        number("Stuck workers",
+               "Workers whose call has run longer than pool.stuck_after. The log names worker and "
+               "connection; if the call does not return, only a restart frees the worker.",
+               "short", [("stuck", total(m("welcomed_workers_overdue")))], bad=1, width=6),
+        number("Shed connections",
+               "Connections per second that were told to try again because everybody had waited "
+               "longer than overload.max_queue_wait. Add workers if the machine has CPU left, "
+               "else servers.", "ops",
+               [("shed", total(rate("welcomed_queue_shed_total")))], bad=0.001, width=6),
+        number("Reload failed",
+               "Servers that refused their last reload and run with the configuration from before "
+               "it. `welcomed check --config FILE` says what is wrong.", "short",
+               [("servers", f"sum(1 - {m('welcomed_config_last_reload_successful')})")],
+               warn=1, width=6),
+        number("Draining",
+               "Servers that were told to stop and have not ended. One that stays is held by a "
+               "handler that does not return.", "short",
+               [("servers", total(m("welcomed_draining")))], warn=1, width=6),
+    ]
+
+
+def overload():
+    """What the server does to protect itself, and what it cannot mend."""
+    return [
+        graph("Stuck workers, by server",
+              "Workers whose call has run longer than pool.stuck_after. All of a server's: it "
+              "serves nobody and is not ready. A few that come and go: pool.stuck_after is "
+              "shorter than the service takes.", "short",
+              [("{{instance}}", m("welcomed_workers_overdue"))], steps=True),
+        graph("Shed",
+              "Connections with work that were told to try again instead of being served, per "
+              "second. `late`: they, and all others, had waited longer than "
+              "overload.max_queue_wait.", "ops",
+              [("{{reason}}", total(rate("welcomed_queue_shed_total"), "reason"))], stacked=True),
+        graph("Times full",
+              "Times that a server had no place left and let new clients wait in the kernel's "
+              "queue (overload.policy is `wait`). Often: raise limits.max_connections, or add "
+              "servers; how long it lasted, Not accepting says.", "short",
+              [("{{instance}}", increase("welcomed_accept_pauses_total", 'cause="limit"'))]),
+    ]
+
+
+def changes():
+    """Reloads and drains."""
+    return [
+        graph("Reloads",
+              "Reloads asked for with SIGHUP, and those refused: the configuration from before "
+              "stays in force as a whole. The log says what was wrong.", "short",
+              [("asked for", total(increase("welcomed_config_reloads_total"))),
+               ("refused", total(increase("welcomed_config_reload_failures_total")))]),
+        graph("Ready and draining",
+              "Servers that want clients, and servers that were told to stop. A server that is "
+              "neither has just started, or all of its workers are stuck.", "short",
+              [("ready", total(m("welcomed_ready"))),
+               ("draining", total(m("welcomed_draining")))], steps=True),
+        number("Configuration in force since",
+               "When each server last took a configuration into use, its start included. One "
+               "that is older than its neighbours missed a reload, or refused it.",
+               "dateTimeFromNow",
+               [("{{instance}}",
+                 f"{m('welcomed_config_last_reload_success_timestamp_seconds')} * 1000")],
+               width=8),
+    ]
+
+
 # (title, whether it is open, panels)
 ROWS = [
     ("At a glance", True, [
@@ -195,6 +264,7 @@ ROWS = [
                "server where it was worst.", "percentunit",
                [("saturated", f"max({rate('welcomed_pool_saturated_seconds_total')})")],
                warn=0.1, bad=0.5, kind="gauge"),
+        *trouble(),
     ]),
     ("Pool: use, saturation, errors", True, [
         graph("Workers",
@@ -227,6 +297,7 @@ ROWS = [
                ("room", total(m("welcomed_queue_limit")))],
               limits=["room"]),
     ]),
+    ("Overload and stuck workers", False, overload()),
     ("Messages: rate, errors, duration", False, [
         graph("Messages", "Messages answered or failed, per second.", "reqps",
               [("{{instance}}", rate("welcomed_messages_total"))], stacked=True),
@@ -260,10 +331,15 @@ ROWS = [
         graph("Accepted", "Connections accepted per second, by listener.", "ops",
               [("{{listener}}", total(rate("welcomed_connections_accepted_total"), "listener"))]),
         graph("Rejected",
-              "Connections closed by the server before the first message, per second.", "ops",
+              "Connections closed by the server before the first message, per second. "
+              "`max_connections`: every place is taken; `per_ip`: every place of one address; "
+              "`denied`: limits.allow or limits.deny says so.", "ops",
               [("{{reason}}", total(rate("welcomed_connections_rejected_total"), "reason"))],
               stacked=True),
-        graph("Closed", "Connections that were served and ended, per second, by reason.", "ops",
+        graph("Closed",
+              "Connections that were served and ended, per second, by reason. `max_age` is "
+              "timeouts.max_age at work; `shed` is overload.max_queue_wait, a pool too slow for "
+              "its clients.", "ops",
               [("{{reason}}", total(rate("welcomed_connections_closed_total"), "reason"))],
               stacked=True),
         graph("Lifetime", "How long closed connections had been open.", "s",
@@ -289,7 +365,10 @@ ROWS = [
               [("{{code}}", total(rate("welcomed_accept_errors_total"), "code"))], stacked=True),
         graph("Not accepting", "Share of time in which a server paused accepting.", "percentunit",
               [("{{instance}}", rate("welcomed_accept_paused_seconds_total"))]),
-        graph("Pauses", "Times accepting was paused, by cause.", "short",
+        graph("Pauses",
+              "Times accepting was paused, by cause. `limit`: every place is taken, and "
+              "overload.policy is `wait`; `fd`: out of file descriptors; `pressure`: out of "
+              "memory, or the listener fails.", "short",
               [("{{cause}}", total(increase("welcomed_accept_pauses_total"), "cause"))]),
     ]),
     ("Lifecycle", False, [
@@ -309,6 +388,18 @@ ROWS = [
         graph("Pool resizes", "Completed changes of the number of workers.", "short",
               [("{{direction}}", total(increase("welcomed_pool_resizes_total"), "direction"))]),
     ]),
+    ("Log", False, [
+        graph("Log lines by level",
+              "Records logged per second, those included that a limit of equal warnings held back.",
+              "ops",
+              [("{{level}}", total(rate("welcomed_log_messages_total"), "level"))], stacked=True,
+              width=12),
+        graph("Log lines lost",
+              "Lines dropped because whatever reads the server's standard error was too slow.",
+              "short",
+              [("{{instance}}", increase("welcomed_log_dropped_total"))], width=12),
+    ]),
+    ("Reloads and drains", False, changes()),
     ("Process", False, [
         graph("CPU", "Cores that each server uses.", "short",
               [("{{instance}}", rate("process_cpu_seconds_total"))], width=6),
@@ -394,6 +485,8 @@ DASHBOARD = {
     "annotations": {"list": [
         annotation("Restarts", f"changes({m('process_start_time_seconds')}[$__rate_interval]) > 0",
                    "Server started", COLOURS[1]),
+        annotation("Reloads", f"{increase('welcomed_config_reloads_total')} > 0",
+                   "Configuration reloaded", COLOURS[2]),
         annotation("Pool resizes", f"{increase('welcomed_pool_resizes_total')} > 0",
                    "Pool resized: {{direction}}", COLOURS[0]),
     ]},

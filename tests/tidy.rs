@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("protocol", &[]),
     ("metrics", &[]),
-    ("bench", &[]),
+    ("bench", &["protocol"]),
     ("sizing", &[]),
     ("server", &["service", "protocol", "metrics"]),
     ("endpoint", &["service", "protocol", "metrics", "server", "sizing"]),
@@ -28,15 +28,20 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("crossbeam_channel", &["src/server"]),
     ("tiny_http", &["src/endpoint"]),
-    ("serde_json", &["src/endpoint/status.rs"]),
+    ("serde_json", &["src/endpoint/status.rs", "src/cli/bench/data.rs"]),
+    ("fastrand", &["src/bench/pace.rs"]),
     ("prometheus", &["src/endpoint", "src/metrics"]),
     ("procfs", &["src/metrics"]),
     ("toml", &["src/config"]),
     ("clap", &["src/cli"]),
+    ("clap_complete", &["src/cli/completions.rs"]),
+    ("clap_mangen", &["src/cli/man.rs"]),
     ("signal_hook", &["src/cli"]),
     ("socket2", &["src/server", "src/client", "src/fetch/dial.rs"]),
     ("hdrhistogram", &["src/bench"]),
     ("indicatif", &["src/cli"]),
+    ("listenfd", &["src/cli/systemd"]),
+    ("sd_notify", &["src/cli/systemd"]),
 ];
 
 fn root() -> &'static Path {

@@ -23,6 +23,13 @@ impl Cores {
         }
     }
 
+    /// One core for both. Each then runs until it has nothing to do, with all that came meanwhile;
+    /// on cores of their own the faster one sleeps and wakes so often that it costs as much as
+    /// the slower one, and nobody can tell which is which.
+    pub(super) fn shared(self) -> Self {
+        Self { load: self.server, ..self }
+    }
+
     /// Runs `start` on the server's core, so that a process it starts stays there with all its
     /// threads; from then on the caller is on the load's core.
     pub(super) fn place<T>(self, start: impl FnOnce() -> io::Result<T>) -> io::Result<T> {

@@ -38,9 +38,10 @@ fn main() -> ExitCode {
 }
 
 fn compare(arguments: Arguments) -> Result<(), String> {
-    let markdown = arguments.markdown;
+    let Arguments { markdown, generator, .. } = arguments;
     let plan = Plan::new(arguments);
     let cores = machine::Cores::choose()?;
+    let cores = if generator { cores.shared() } else { cores };
     machine::raise_open_files().map_err(|error| format!("open files: {error}"))?;
     let mut results = table::Results::default();
     let mut progress = Progress::new(plan.steps());
@@ -51,7 +52,7 @@ fn compare(arguments: Arguments) -> Result<(), String> {
             Err(reason) => results.fail(server, &format!("{case}: {reason}")),
         }
     }
-    for &server in &plan.servers {
+    for &server in plan.servers.iter().filter(|_| !generator) {
         progress.step(&format!("memory: {server}"));
         match measure::memory(server, cores) {
             Ok(bytes) => results.memory.push((server, bytes)),
@@ -59,7 +60,12 @@ fn compare(arguments: Arguments) -> Result<(), String> {
         }
     }
     progress.end();
-    print!("{}", if markdown { results.markdown(&plan) } else { results.text(&plan) });
+    let text = match (generator, markdown) {
+        (true, _) => results.generator(&plan),
+        (_, true) => results.markdown(&plan),
+        (_, false) => results.text(&plan),
+    };
+    print!("{text}");
     Ok(())
 }
 

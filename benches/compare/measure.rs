@@ -27,6 +27,8 @@ pub(super) struct Sample {
     pub(super) round: u32,
     /// The server's CPU time for one message.
     pub(super) cpu_nanos: f64,
+    /// The load's.
+    pub(super) load_nanos: f64,
     pub(super) p50: Duration,
     pub(super) p99: Duration,
     pub(super) throughput: f64,
@@ -40,26 +42,34 @@ pub(super) fn sample(
     cores: Cores,
 ) -> Result<Sample, String> {
     let process = Process::start(server, cores)?;
-    let pace = Pace::Closed { in_flight: case.in_flight };
+    let pace = Pace::closed(case.in_flight);
     let mut session = connect(&process, case.connections, pace)?;
     session.run(Stop::After(WARM_UP)).map_err(|error| error.to_string())?;
-    let before = cpu_nanos(process.id()).map_err(|error| format!("CPU time: {error}"))?;
+    let processes = [process.id(), std::process::id()];
+    let before = processes.map(cpu_nanos);
     let scrape = process.metrics.map(|address| scrape_after(window / 2, address));
     let report = session.run(Stop::After(window)).map_err(|error| error.to_string())?;
     if let Some(scrape) = scrape {
         let scraped = scrape.join().map_err(|_| "the scrape panicked")?;
         scraped.map_err(|error| format!("metrics: {error}"))?;
     }
-    let after = cpu_nanos(process.id()).map_err(|error| format!("CPU time: {error}"))?;
+    let after = processes.map(cpu_nanos);
     if !report.errors.is_empty() || report.messages == 0 {
         return Err(format!("{} messages, errors: {}", report.messages, report.errors));
     }
-    let cpu_nanos = (after - before) as f64 / report.messages as f64;
+    let mut costs = [0.0; 2];
+    for ((cost, before), after) in costs.iter_mut().zip(before).zip(after) {
+        let spent = after.and_then(|after| Ok(after - before?));
+        let spent = spent.map_err(|error| format!("CPU time: {error}"))?;
+        *cost = spent as f64 / report.messages as f64;
+    }
+    let [cpu_nanos, load_nanos] = costs;
     Ok(Sample {
         server,
         case,
         round: 0,
         cpu_nanos,
+        load_nanos,
         p50: report.latency.quantile(0.5),
         p99: report.latency.quantile(0.99),
         throughput: report.throughput(),
@@ -79,7 +89,7 @@ pub(super) fn memory(server: Server, cores: Cores) -> Result<f64, String> {
 
 /// Connections that have each sent one message and are idle now.
 fn spoken_once(process: &Process, connections: usize) -> Result<Session, String> {
-    let mut session = connect(process, connections, Pace::Closed { in_flight: 1 })?;
+    let mut session = connect(process, connections, Pace::closed(1))?;
     let one_each = Stop::Messages(connections as u64);
     let report = session.run(one_each).map_err(|error| error.to_string())?;
     if !report.errors.is_empty() {

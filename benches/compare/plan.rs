@@ -34,6 +34,9 @@ pub(super) struct Arguments {
     /// Print the tables of the README.
     #[arg(long)]
     pub(super) markdown: bool,
+    /// Compare the load generator itself with raw-epoll, on one core: what a message costs each.
+    #[arg(long, conflicts_with_all = ["only", "cases", "markdown"])]
+    pub(super) generator: bool,
     /// Be this server, until standard input ends.
     #[arg(long, hide = true)]
     pub(super) rival: Option<Rival>,
@@ -146,7 +149,11 @@ pub(super) struct Plan {
 
 impl Plan {
     pub(super) fn new(arguments: Arguments) -> Self {
-        let Arguments { quick, only, cases, rounds, seconds, .. } = arguments;
+        let Arguments { quick, mut only, mut cases, rounds, seconds, generator, .. } = arguments;
+        if generator {
+            only = vec![Server::LIMIT];
+            cases.retain(|case| case.connections == 64);
+        }
         let wanted = |server: &Server| only.is_empty() || only.contains(server);
         Self {
             servers: Server::ALL.into_iter().filter(wanted).collect(),

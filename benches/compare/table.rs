@@ -13,6 +13,8 @@ const CPU_TARGETS: [(Case, f64); 3] = [
 ];
 /// Where p99 is compared with tokio's.
 const LATENCY_TARGET: Case = Case { connections: 1000, in_flight: 1 };
+/// CPU time per message of the load, as a multiple of raw epoll's: an even match, and the noise.
+const GENERATOR_TARGET: f64 = 1.05;
 /// Bytes of user memory per idle connection.
 const MEMORY_TARGET: f64 = 512.0;
 
@@ -102,6 +104,38 @@ impl Results {
         }
         for (server, reason) in &self.failures {
             text.push_str(&format!("\nNot available: {server}: {reason}\n"));
+        }
+        text
+    }
+
+    /// What a message costs the load, beside what it costs the cheapest server.
+    pub(super) fn generator(&self, plan: &Plan) -> String {
+        let (rounds, window) = (plan.rounds, plan.window);
+        let mut text = format!(
+            "{}\nserver and load share one core; median of {rounds} x {window:?}\n\n",
+            machine::describe()
+        );
+        let heads = ["load us/msg", "server us/msg", "load/server", "msg/s"];
+        line(&mut text, "connections x in flight", heads);
+        for &case in &plan.cases {
+            let samples = || self.samples(Server::LIMIT, case);
+            let load = median(samples().map(|sample| sample.load_nanos / 1000.0));
+            let server = median(samples().map(|sample| sample.cpu_nanos / 1000.0));
+            let part = median(samples().map(|sample| sample.load_nanos / sample.cpu_nanos));
+            let rate = median(samples().map(|sample| sample.throughput));
+            let show = |number: Option<f64>, digits| {
+                number.map_or(NOTHING.to_owned(), |number| format!("{number:.digits$}"))
+            };
+            let row = [show(load, 3), show(server, 3), show(part, 2), show(rate, 0)];
+            line(&mut text, &format!("  {case}"), row);
+            if let Some(part) = part {
+                let verdict = verdict(part <= GENERATOR_TARGET);
+                let target = format!("at most {GENERATOR_TARGET} x the server: {verdict}");
+                text.push_str(&format!("    {target}\n"));
+            }
+        }
+        for (server, reason) in &self.failures {
+            text.push_str(&format!("\nnot available: {server}: {reason}\n"));
         }
         text
     }

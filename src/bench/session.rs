@@ -2,73 +2,113 @@
 //!
 //! The loop is made to be cheaper than the cheapest server, so that it measures the server and
 //! not itself: one epoll for all, edge-triggered and registered once; one read takes all that
-//! came, one write carries all that is due, and the clock is read once for both.
+//! came, one write carries all that is due. All that was announced at once is read, then the clock,
+//! once, and then what is due is sent: so a latency is never too short, and too long by no more
+//! than a few reads take.
 
-use super::exchange::{Exchange, Tally};
-use super::{Error, Load, MAX_CONNECTIONS, MAX_IN_FLIGHT, Pace, Report, Stop};
+use super::alarm::{ALARM, Alarm};
+use super::connection::{Connection, End};
+use super::exchange::{Broken, Exchange};
+use super::pace::{Schedule, Turn};
+use super::report::{Errors, Interval, Latency, Tally};
+use super::words::Words;
+use super::{Error, Load, Report, Share, Stop, limits};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags, recv, send};
-use std::io::{self, Read};
-use std::net::{SocketAddr, TcpStream};
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// One read: every reply that a connection can owe at the usual depths.
 const READ: usize = 64 << 10;
-/// Events that one wait may return. Few, so that a reply is read soon after it was announced and
+/// Events that one wait may return. Few, so that a reply is timed soon after it was announced and
 /// the server is kept supplied: with 512, a thousand connections cost the load a tenth more.
 const EVENTS: usize = 64;
-const GREETING: &[u8] = b"Welcome!";
-/// The longest first line that is read to its end.
-const LONGEST_GREETING: usize = 256;
+/// Connections that may be on their way at once: fewer than any server's backlog.
+const DIALLING: usize = 100;
+/// How long the loop sleeps at most: it looks whether to stop, and passes each second on.
+const TICK: Duration = Duration::from_millis(100);
 
-/// Open, greeted connections to one server.
+/// Open, greeted connections to one server, used by one thread.
 ///
 /// Between two runs nothing is in flight, so that whoever measures the server from outside can
 /// read its counters at rest.
 #[derive(Debug)]
 pub struct Session {
-    pace: Pace,
-    patience: Duration,
+    load: Load,
+    share: Share,
+    sources: Vec<IpAddr>,
+    words: Arc<Words>,
     epoll: OwnedFd,
+    alarm: Alarm,
     /// The token of an event is the index here; `None` has ended.
     connections: Vec<Option<Connection>>,
-    /// How many have not.
-    open: usize,
+    /// How many there will be.
+    wanted: usize,
+    /// How many can send.
+    ready: usize,
+    /// How many are on their way there.
+    dialling: usize,
+    /// What went wrong while connecting: part of the first report.
+    errors: Errors,
     input: Vec<u8>,
     output: Vec<u8>,
 }
 
+/// What one run is to do.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    pub(super) start: Instant,
+    pub(super) warm_up: Duration,
+    pub(super) stop: Stop,
+}
+
 impl Session {
-    /// Opens the load's connections, one after the other, and reads each one's greeting.
+    /// Opens the load's connections and reads each one's greeting. With a ramp they are opened by
+    /// the first run. The load's threads are not used: a session is one.
     ///
     /// # Errors
-    /// When the load is out of its bounds or a connection is not made and greeted in time.
+    /// When the load is out of its bounds, or no connection is made and greeted in time. If only
+    /// some are not, that is in the first report.
     pub fn connect(load: &Load) -> Result<Self, Error> {
-        let Pace::Closed { in_flight } = load.pace;
-        if !load.target.ip().to_canonical().is_loopback() {
-            return Err(Error::NotLoopback(load.target));
-        }
-        if !(1..=MAX_CONNECTIONS).contains(&load.connections) {
-            return Err(Error::Connections(load.connections));
-        }
-        if !(1..=MAX_IN_FLIGHT).contains(&in_flight) {
-            return Err(Error::InFlight(in_flight));
-        }
+        limits::check(load)?;
+        Self::part(load, Share::WHOLE, &AtomicBool::new(false))
+    }
+
+    /// Opens one thread's part of the load's connections.
+    pub(super) fn part(load: &Load, share: Share, cancel: &AtomicBool) -> Result<Self, Error> {
+        let wanted = share.of_count(load.connections as u64) as usize;
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(epoll_error)?;
         let mut session = Self {
-            pace: load.pace,
-            patience: load.patience,
+            load: load.clone(),
+            share,
+            sources: limits::sources(load)?,
+            words: Words::new(load),
+            alarm: Alarm::new(&epoll).map_err(epoll_error)?,
             epoll,
-            connections: Vec::with_capacity(load.connections),
-            open: 0,
+            connections: Vec::with_capacity(wanted),
+            wanted,
+            ready: 0,
+            dialling: 0,
+            errors: Errors::default(),
             input: vec![0; READ],
             output: Vec::new(),
         };
-        for index in 0..load.connections {
-            session.open(index, load)?;
+        if load.ramp.is_zero() {
+            let start = Instant::now();
+            let window = Window { start, warm_up: Duration::ZERO, stop: Stop::Messages(0) };
+            session.errors = session.drive(window, cancel, &mut drop)?;
+            if session.ready == 0 && !cancel.load(Ordering::Relaxed) {
+                let errors = Box::new(session.errors);
+                return Err(Error::NotConnected {
+                    connections: wanted,
+                    target: load.target,
+                    errors,
+                });
+            }
         }
         Ok(session)
     }
@@ -78,231 +118,280 @@ impl Session {
     /// # Errors
     /// Only when epoll fails; whatever happens to messages and connections is in the report.
     pub fn run(&mut self, stop: Stop) -> Result<Report, Error> {
-        let start = Instant::now();
-        let mut run = Run::new(stop, start);
-        for index in 0..self.connections.len() {
-            run.now = Instant::now();
-            self.step(index, EventFlags::empty(), &mut run);
-        }
-        self.drive(&mut run)?;
-        self.give_up(&mut run.tally);
-        let Run { tally, last_reply, .. } = run;
-        Ok(Report {
-            messages: tally.right,
-            errors: tally.errors,
-            elapsed: last_reply - start,
-            latency: tally.latency,
-        })
+        let mut report = Report::new();
+        let window = Window { start: Instant::now(), warm_up: Duration::ZERO, stop };
+        let mut emit = |interval| report.add(&interval);
+        let errors = self.drive(window, &AtomicBool::new(false), &mut emit)?;
+        report.errors = errors;
+        Ok(report)
     }
 
-    /// Reads and sends until the run is over.
-    fn drive(&mut self, run: &mut Run) -> Result<(), Error> {
+    /// Runs, and passes on each second that it has measured.
+    pub(super) fn drive(
+        &mut self,
+        window: Window,
+        cancel: &AtomicBool,
+        emit: &mut dyn FnMut(Interval),
+    ) -> Result<Errors, Error> {
+        let mut run = Run::new(self, window);
         let mut events = Vec::with_capacity(EVENTS);
-        while self.open > 0
-            && let Some(timeout) = run.wait(self.patience)
-        {
+        run.now = Instant::now();
+        loop {
+            run.cancelled = cancel.load(Ordering::Relaxed);
+            if run.cancelled {
+                run.schedule.stop(run.now);
+            }
+            self.dial(&mut run)?;
+            self.send_due(&mut run);
+            self.sweep(&mut run);
+            run.pass_on(emit);
+            let Some(timeout) = self.wait(&run)? else { break };
             events.clear();
             let spare = rustix::buffer::spare_capacity(&mut events);
             match epoll::wait(&self.epoll, spare, Some(&timeout)) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => return Err(epoll_error(error)),
             }
-            run.now = Instant::now();
-            for event in &events {
-                self.step(event.data.u64() as usize, event.flags, run);
+            for event in events.iter().filter(|event| event.data.u64() != ALARM) {
+                self.step(event.data.u64() as usize, event.flags, &mut run);
+            }
+            run.settle();
+        }
+        Ok(self.end(run, emit))
+    }
+
+    /// Counts what was never sent or answered, and closes the connections that owe something.
+    fn end(&mut self, mut run: Run, emit: &mut dyn FnMut(Interval)) -> Errors {
+        run.tally.errors.unsent += run.schedule.abandon();
+        run.pass_on_rest(emit);
+        let mut errors = std::mem::take(&mut self.errors);
+        errors.merge(run.tally.errors);
+        errors
+    }
+
+    /// Whether there are connections to begin.
+    fn has_to_dial(&self, run: &Run) -> bool {
+        let in_time = self.load.ramp.is_zero() || !run.schedule.no_more(run.now);
+        self.connections.len() < self.wanted && in_time && !run.cancelled
+    }
+
+    /// When the next connection is to be begun. They are the load's in turn with other threads'.
+    fn dial_at(&self, run: &Run) -> Instant {
+        let place = self.connections.len() * self.share.of + self.share.nth;
+        run.start + self.load.ramp.mul_f64(place as f64 / self.load.connections as f64)
+    }
+
+    /// Begins the connections that are due.
+    fn dial(&mut self, run: &mut Run) -> Result<(), Error> {
+        while self.has_to_dial(run) && self.dialling < DIALLING && self.dial_at(run) <= run.now {
+            let index = self.connections.len();
+            let place = index * self.share.of + self.share.nth;
+            let source = self.sources.get(place % self.sources.len().max(1)).copied();
+            let exchange = Exchange::new(&self.words, place);
+            let connection = match Connection::dial(self.load.target, source, exchange) {
+                Ok(connection) => connection,
+                Err(error) => {
+                    self.connections.push(None);
+                    run.count(End::NotMade(error), 0);
+                    continue;
+                }
+            };
+            let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+            epoll::add(&self.epoll, &connection.socket, EventData::new_u64(index as u64), interest)
+                .map_err(epoll_error)?;
+            self.connections.push(Some(connection));
+            self.dialling += 1;
+        }
+        Ok(())
+    }
+
+    /// Sends what is due.
+    fn send_due(&mut self, run: &mut Run) {
+        let Self { connections, words, output, .. } = self;
+        while let Some(turn) = run.schedule.next(run.now, |index| connections[index].is_some()) {
+            let Turn { connection: index, .. } = turn;
+            if let Some(connection) = &mut connections[index]
+                && let Err(end) = connection.ask(turn, words, output, run.now, &mut run.tally)
+            {
+                run.count(end, connection.exchange.unanswered());
+                connections[index] = None;
+                self.ready -= 1;
             }
         }
-        Ok(())
     }
 
-    fn open(&mut self, index: usize, load: &Load) -> Result<(), Error> {
-        let (nth, of, target) = (index + 1, load.connections, load.target);
-        let connect = |source| Error::Connect { nth, of, target, source };
-        let (stream, first_line) = greeted(target, load.patience).map_err(connect)?;
-        if first_line != GREETING {
-            let got = String::from_utf8_lossy(&first_line).into_owned();
-            return Err(Error::Greeting { nth, of, target, got });
-        }
-        let interest = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        epoll::add(&self.epoll, &stream, EventData::new_u64(index as u64), interest)
-            .map_err(epoll_error)?;
-        let exchange = Exchange::new(index);
-        self.connections.push(Some(Connection { stream, exchange, unsent: Vec::new() }));
-        self.open += 1;
-        Ok(())
-    }
-
-    /// Reads what a connection has, if anything, and sends what is due.
+    /// Takes a connection's events.
     fn step(&mut self, index: usize, events: EventFlags, run: &mut Run) {
         let Some(connection) = &mut self.connections[index] else { return };
-        let before = run.tally.unanswered();
-        let mut open = connection.read(events, &mut self.input, run);
-        if run.tally.unanswered() != before {
-            run.last_reply = run.now;
+        let (was_ready, before) = (connection.is_ready(), connection.exchange.unanswered());
+        let taken = connection.take(events, &self.words, &mut self.input, &mut run.tally);
+        let unanswered = connection.exchange.unanswered();
+        if before > unanswered {
+            run.answered.push((index, before - unanswered));
         }
-        if open {
-            open = connection.send(self.pace, &mut self.output, run);
+        if !was_ready && connection.is_ready() {
+            self.dialling -= 1;
+            self.ready += 1;
+            run.schedule.ready(index, run.now);
         }
-        if !open {
-            run.tally.errors.lost += connection.exchange.unanswered() as u64;
-            run.tally.errors.hung_up += 1;
-            self.connections[index] = None;
-            self.open -= 1;
+        if let Err(end) = taken {
+            run.count(end, unanswered);
+            self.close(index);
         }
     }
 
-    /// Counts what was never answered, and closes the connections it was sent on.
-    fn give_up(&mut self, tally: &mut Tally) {
-        for place in &mut self.connections {
-            let unanswered = place.as_ref().map_or(0, |open| open.exchange.unanswered());
-            if unanswered > 0 {
-                tally.errors.missing += unanswered as u64;
-                *place = None;
-                self.open -= 1;
+    fn close(&mut self, index: usize) {
+        if let Some(connection) = self.connections[index].take() {
+            *if connection.is_ready() { &mut self.ready } else { &mut self.dialling } -= 1;
+        }
+    }
+
+    /// Gives up what has waited for longer than patience.
+    fn sweep(&mut self, run: &mut Run) {
+        if run.now < run.next_sweep {
+            return;
+        }
+        run.next_sweep = run.now + TICK.min(self.load.patience / 4);
+        let too_long = |since: Instant| run.now.duration_since(since) > self.load.patience;
+        let mut given_up = Vec::new();
+        for (index, connection) in self.connections.iter().enumerate() {
+            let Some(connection) = connection else { continue };
+            if !connection.is_ready() && too_long(connection.since) {
+                run.tally.errors.timeout += 1;
+                given_up.push(index);
+            } else if connection.exchange.waiting_since().is_some_and(too_long) {
+                run.tally.errors.missing += connection.exchange.unanswered() as u64;
+                given_up.push(index);
             }
         }
+        for index in given_up {
+            self.close(index);
+        }
+        run.tally.errors.unsent += run.schedule.expire(run.now);
+    }
+
+    /// How long to wait for events, or `None` when the run is over.
+    fn wait(&mut self, run: &Run) -> Result<Option<Timespec>, Error> {
+        let has_to_dial = self.has_to_dial(run);
+        let all_said = run.schedule.is_over(run.now) && run.tally.unanswered() == 0;
+        let dialling = self.dialling > 0 && !run.cancelled;
+        if !has_to_dial && !dialling && (all_said || self.ready == 0) {
+            return Ok(None);
+        }
+        let mut wait = TICK.min(self.load.patience / 4);
+        if let Some(until_due) = run.schedule.wait(run.now) {
+            if until_due < wait && !until_due.is_zero() {
+                self.alarm.set(run.now + until_due, run.now).map_err(epoll_error)?;
+            }
+            wait = wait.min(until_due);
+        }
+        if has_to_dial && self.dialling < DIALLING {
+            wait = wait.min(self.dial_at(run).saturating_duration_since(run.now));
+        }
+        // Whole milliseconds, rounded up: what epoll takes. The alarm is exact.
+        let millis = wait.as_nanos().div_ceil(1_000_000) as i64;
+        Ok(Some(Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 }))
     }
 }
 
 /// One run's clock and counts.
 struct Run {
-    stop: Stop,
     start: Instant,
     /// When the clock was last read.
     now: Instant,
-    /// When a reply last came.
-    last_reply: Instant,
+    schedule: Schedule,
     tally: Tally,
+    /// Connections that have got replies since the clock was read, and how many.
+    answered: Vec<(usize, usize)>,
+    /// The second that is being measured, from 0.
+    second: u64,
+    /// Errors before it.
+    errors: u64,
+    next_sweep: Instant,
+    cancelled: bool,
 }
 
 impl Run {
-    fn new(stop: Stop, start: Instant) -> Self {
-        Self { stop, start, now: start, last_reply: start, tally: Tally::new() }
-    }
-
-    /// How many messages may still be sent.
-    fn allowance(&self) -> u64 {
-        self.stop.allows(self.now - self.start, self.tally.sent)
-    }
-
-    /// How long to wait for events, or `None` when the run is over.
-    fn wait(&self, patience: Duration) -> Option<Timespec> {
-        if self.tally.unanswered() == 0 && self.allowance() == 0 {
-            return None;
-        }
-        let left = patience.saturating_sub(self.now - self.last_reply);
-        if left.is_zero() {
-            return None;
-        }
-        let until_stop = self.stop.remaining(self.now - self.start);
-        let wait = until_stop.filter(|time| !time.is_zero()).map_or(left, |time| time.min(left));
-        // Whole milliseconds, rounded up: what every kernel's epoll takes.
-        let millis = wait.as_nanos().div_ceil(1_000_000) as i64;
-        Some(Timespec { tv_sec: millis / 1000, tv_nsec: millis % 1000 * 1_000_000 })
-    }
-}
-
-#[derive(Debug)]
-struct Connection {
-    stream: TcpStream,
-    exchange: Exchange,
-    /// What the socket had no room for.
-    unsent: Vec<u8>,
-}
-
-impl Connection {
-    /// Reads until there is no more; false at the connection's end.
-    fn read(&mut self, events: EventFlags, input: &mut [u8], run: &mut Run) -> bool {
-        let ending = EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR;
-        if !events.intersects(EventFlags::IN | ending) {
-            return true;
-        }
-        loop {
-            let length = match recv(&self.stream, &mut *input, RecvFlags::empty()) {
-                Ok((_, 0)) => return false,
-                Ok((_, length)) => length,
-                Err(Errno::AGAIN) => return true,
-                Err(Errno::INTR) => continue,
-                Err(_) => return false,
-            };
-            run.now = Instant::now();
-            if self.exchange.hear(&input[..length], run.now, &mut run.tally).is_err() {
-                return false;
-            }
-            // A short read has emptied the socket, and what comes later is a new edge; but the
-            // end of the stream may have been part of this one.
-            if length < input.len() && !events.intersects(ending) {
-                return true;
+    fn new(session: &Session, window: Window) -> Self {
+        let Window { start, warm_up, stop } = window;
+        let stop = match stop.part(session.share) {
+            Stop::After(time) => Stop::After(time + warm_up),
+            stop @ Stop::Messages(_) => stop,
+        };
+        let mut schedule = Schedule::new(&session.load, session.share, start, stop);
+        for (index, connection) in session.connections.iter().enumerate() {
+            if connection.as_ref().is_some_and(Connection::is_ready) {
+                schedule.ready(index, start);
             }
         }
+        Self {
+            start,
+            now: start,
+            schedule,
+            tally: Tally::new(start + warm_up),
+            answered: Vec::with_capacity(EVENTS),
+            second: 0,
+            errors: 0,
+            next_sweep: start,
+            cancelled: false,
+        }
     }
 
-    /// Sends what is due; false if the connection takes nothing any more.
-    fn send(&mut self, pace: Pace, output: &mut Vec<u8>, run: &mut Run) -> bool {
-        let due = pace.due(self.exchange.unanswered()) as u64;
-        let count = due.min(run.allowance()) as usize;
-        if count > 0 && self.unsent.is_empty() {
-            output.clear();
-            self.exchange.ask(count, run.now, output, &mut run.tally);
-            return match self.write(output) {
-                Ok(length) => {
-                    self.unsent.extend_from_slice(&output[length..]);
-                    true
-                }
-                Err(_) => false,
-            };
+    /// Reads the clock, and takes what was answered until then.
+    fn settle(&mut self) {
+        self.now = Instant::now();
+        self.tally.settle(self.now);
+        for (index, messages) in self.answered.drain(..) {
+            self.schedule.answered(index, messages, self.now);
         }
-        if count > 0 {
-            self.exchange.ask(count, run.now, &mut self.unsent, &mut run.tally);
-        }
-        if self.unsent.is_empty() {
-            return true;
-        }
-        let sent = self.write(&self.unsent);
-        sent.map(|length| drop(self.unsent.drain(..length))).is_ok()
     }
 
-    /// Writes as much as the socket takes.
-    fn write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
-        let mut sent = 0;
-        while sent < bytes.len() {
-            match send(&self.stream, &bytes[sent..], SendFlags::NOSIGNAL) {
-                Ok(length) => sent += length,
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(error) => return Err(error),
+    /// Counts a connection's end, and the messages that are lost with it.
+    fn count(&mut self, end: End, unanswered: usize) {
+        let errors = &mut self.tally.errors;
+        errors.lost += unanswered as u64;
+        match end {
+            End::NotMade(error) => {
+                errors.connect += 1;
+                errors.note(|| error.to_string());
             }
+            End::Closed => errors.closed += 1,
+            End::Reset => errors.reset += 1,
+            End::Broken(Broken::Refused) => errors.refused += 1,
+            // Counted with the message; it is we who close.
+            End::Broken(Broken::Endless) => {}
         }
-        Ok(sent)
     }
-}
 
-/// Connects and reads the first line, without its newline, or as much of it as a greeting may
-/// have. The stream does not block any more.
-fn greeted(target: SocketAddr, patience: Duration) -> io::Result<(TcpStream, Vec<u8>)> {
-    let mut stream = TcpStream::connect_timeout(&target, patience)?;
-    stream.set_nodelay(true)?;
-    stream.set_read_timeout(Some(patience))?;
-    let mut line = Vec::new();
-    let mut buffer = [0; LONGEST_GREETING];
-    while !line.ends_with(b"\n") && line.len() < LONGEST_GREETING {
-        // A server says nothing after its greeting, so that whatever comes belongs to it.
-        match stream.read(&mut buffer) {
-            Ok(0) => return Err(io::Error::other("the server hung up before its greeting")),
-            Ok(length) => line.extend_from_slice(&buffer[..length]),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let message = format!("no greeting within {patience:?}");
-                return Err(io::Error::new(io::ErrorKind::TimedOut, message));
-            }
-            Err(error) => return Err(error),
+    /// Passes on the seconds that are over.
+    fn pass_on(&mut self, emit: &mut dyn FnMut(Interval)) {
+        while self.now >= self.tally.measured_from + Duration::from_secs(self.second + 1) {
+            self.cut(Duration::from_secs(1), emit);
         }
     }
-    if line.ends_with(b"\n") {
-        line.pop();
+
+    /// Passes on what has been measured since, if that is anything.
+    fn pass_on_rest(&mut self, emit: &mut dyn FnMut(Interval)) {
+        self.pass_on(emit);
+        let begun = self.tally.measured_from + Duration::from_secs(self.second);
+        let is_empty = self.tally.latency.count() == 0 && self.tally.errors.total() == self.errors;
+        if self.now > begun && !is_empty {
+            self.cut(self.now - begun, emit);
+        }
     }
-    stream.set_nonblocking(true)?;
-    Ok((stream, line))
+
+    fn cut(&mut self, length: Duration, emit: &mut dyn FnMut(Interval)) {
+        let errors = self.tally.errors.total();
+        emit(Interval {
+            second: self.second,
+            length,
+            latency: std::mem::replace(&mut self.tally.latency, Latency::new()),
+            errors: errors - self.errors,
+            last_reply: self.tally.last_reply - self.tally.measured_from,
+        });
+        self.second += 1;
+        self.errors = errors;
+    }
 }
 
 fn epoll_error(error: Errno) -> Error {
@@ -312,6 +401,7 @@ fn epoll_error(error: Errno) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bench::{MAX_IN_FLIGHT, Pace};
     use rustix::net::sockopt;
     use std::io::{BufRead, BufReader, Write};
     use std::net::TcpListener;
@@ -332,19 +422,28 @@ mod tests {
                 writeln!(stream, "Hello, {}!", line.unwrap()).unwrap();
             }
         });
-        let pace = Pace::Closed { in_flight: MAX_IN_FLIGHT };
-        let load = Load { connections: 1, pace, ..Load::new(target) };
+        let load = Load { connections: 1, pace: Pace::closed(MAX_IN_FLIGHT), ..Load::new(target) };
         let mut session = Session::connect(&load).unwrap();
         let connection = session.connections[0].as_ref().unwrap();
-        sockopt::set_socket_send_buffer_size(&connection.stream, 4096).unwrap();
+        sockopt::set_socket_send_buffer_size(&connection.socket, 4096).unwrap();
 
-        let mut run = Run::new(Stop::Messages(2 * MAX_IN_FLIGHT as u64), Instant::now());
-        session.step(0, EventFlags::empty(), &mut run);
-        assert!(!session.connections[0].as_ref().unwrap().unsent.is_empty());
+        let start = Instant::now();
+        let stop = Stop::Messages(MAX_IN_FLIGHT as u64);
+        let mut run = Run::new(&session, Window { start, warm_up: Duration::ZERO, stop });
+        session.send_due(&mut run);
+        assert!(session.connections[0].as_ref().unwrap().has_unsent());
         go.send(()).unwrap();
-        session.drive(&mut run).unwrap();
-
-        assert_eq!(run.tally.right, 2 * MAX_IN_FLIGHT as u64);
+        let mut events = Vec::with_capacity(EVENTS);
+        while run.tally.unanswered() > 0 {
+            events.clear();
+            let spare = rustix::buffer::spare_capacity(&mut events);
+            epoll::wait(&session.epoll, spare, None).unwrap();
+            for event in &events {
+                session.step(event.data.u64() as usize, event.flags, &mut run);
+            }
+            run.settle();
+        }
+        assert_eq!(run.tally.right, MAX_IN_FLIGHT as u64);
         assert!(run.tally.errors.is_empty(), "{}", run.tally.errors);
         drop(session);
         server.join().unwrap();

@@ -1,13 +1,19 @@
 //! The command line: arguments, one file per subcommand, errors to exit codes.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)] // a program speaks and ends
 
+mod bench;
 mod check;
 mod client;
+mod completions;
 mod fetch;
 mod health;
 mod logger;
+mod man;
+mod reload;
 mod serve;
 mod settings;
+mod signals;
+mod systemd;
 mod terminal;
 
 use crate::service::Service;
@@ -56,6 +62,9 @@ enum Command {
     Client(client::ClientArgs),
     Fetch(fetch::FetchArgs),
     Health(health::HealthArgs),
+    Bench(bench::BenchArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
 }
 
 /// Runs the program with the process's arguments.
@@ -64,7 +73,9 @@ pub fn main() -> ExitCode {
 }
 
 /// Runs the program with a service of one's own in the place of those it knows: the same
-/// subcommands, configuration, signals and metrics. `service.kind` is then not used.
+/// subcommands, configuration, signals, log and metrics. `service.kind` is then not used.
+///
+/// While it serves, the process's logger and its panic hook are the program's own.
 ///
 /// Blocks until the program is done; its exit code is what a `main` returns.
 pub fn serve_with(service: impl Service) -> ExitCode {
@@ -78,15 +89,20 @@ fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
         Command::Client(args) => client::run(args),
         Command::Fetch(args) => fetch::run(args),
         Command::Health(args) => health::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(args),
     };
-    match outcome {
+    let code = match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // A configuration has a line for each thing that is wrong.
             for line in failure.message.lines() {
-                eprintln!("welcomed: {line}");
+                logger::say(&format!("welcomed: {line}"));
             }
             ExitCode::from(failure.code)
         }
-    }
+    };
+    logger::flush();
+    code
 }

@@ -1,17 +1,16 @@
 //! `welcomed serve`: settings, file limit, log, and then the server until a signal ends it.
 
+use super::reload::{Counts, Reloader};
 use super::settings::SettingsArgs;
-use super::{Failure, logger};
-use crate::config::{Settings, fit_connections};
+use super::systemd::{Notifier, Sockets};
+use super::{Failure, logger, signals};
+use crate::config::{Settings, StuckAction, fit_connections};
 use crate::endpoint::{Observed, SideEndpoint, endpoint};
-use crate::server::{Address, Handle, Listener, Network, Options, Server};
+use crate::server::{Address, Builder, Listener, Network, Options, Report, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use signal_hook::consts::{SIGINT, SIGTERM};
-use signal_hook::iterator::Signals;
-use signal_hook::low_level::signal_name;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The endpoint's kernel queue: a few scrapers and probes.
 const BACKLOG: u32 = 128;
@@ -20,6 +19,10 @@ const BACKLOG: u32 = 128;
 ///
 /// Settings come from the file, the environment and the flags, each stronger than the one before;
 /// `welcomed check` shows what they amount to.
+///
+/// Sockets that systemd passes (LISTEN_FDS) replace `server.listen`, one of the name `metrics`
+/// replaces `metrics.listen`. Where systemd listens (NOTIFY_SOCKET) it is told when the server is
+/// ready and when it stops, how the pool does, and that clients are still accepted (WATCHDOG_USEC).
 #[derive(Debug, clap::Args)]
 pub(super) struct ServeArgs {
     #[command(flatten)]
@@ -28,13 +31,16 @@ pub(super) struct ServeArgs {
 
 /// Runs the service that the settings name, or the one given in its place.
 pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
-    let settings = args.settings.load()?;
+    let args = args.settings;
+    let settings = args.load()?;
+    let sockets = Sockets::take()?;
     let mut options = settings.options();
+    let open_files = raise_open_files();
     let (max_connections, lowered) = fit_connections(
         options.max_connections,
         settings.max_connections_is_explicit(),
-        raise_open_files(),
-        settings.listen.len(),
+        open_files,
+        settings.listen.len().max(sockets.service.len()),
         options.workers,
     )
     .map_err(Failure::usage)?;
@@ -44,13 +50,13 @@ pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), 
     for warning in settings.warnings().iter().chain(&lowered) {
         log::warn!("{warning}");
     }
-    let service = own.unwrap_or_else(|| settings.build_service());
-    serve(&settings, options, service)
+    sockets.log();
+    serve(Start { args, settings, options, open_files, sockets }, own)
 }
 
 /// Raises the soft limit of open files to the hard one, and returns what holds then: the soft
 /// limit is low for the sake of programs that use `select`, which this one is not.
-fn raise_open_files() -> u64 {
+pub(super) fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
     let current = match setrlimit(Resource::Nofile, raised) {
@@ -61,46 +67,104 @@ fn raise_open_files() -> u64 {
     current.unwrap_or(u64::MAX)
 }
 
+/// What is known before anything listens.
+struct Start {
+    args: SettingsArgs,
+    settings: Settings,
+    options: Options,
+    /// The limit of open files.
+    open_files: u64,
+    sockets: Sockets,
+}
+
 /// Binds, serves, and drains when a signal says so.
-fn serve(settings: &Settings, options: Options, service: Arc<dyn Service>) -> Result<(), Failure> {
-    let mut builder = Server::builder();
-    for address in &settings.listen {
-        let listener = Listener::bind(address, options.backlog).map_err(Failure::usage)?;
-        builder = builder.listener(listener);
+fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
+    let Start { args, settings, options, open_files, sockets } = start;
+    // Before anybody can know that there is a server to send one to.
+    let signals = signals::catch()?;
+    let bind = |address, backlog| {
+        Listener::bind_with_mode(address, backlog, settings.socket_mode).map_err(Failure::usage)
+    };
+    let mut listeners = sockets.service;
+    if listeners.is_empty() {
+        let bound = settings.listen.iter().map(|address| bind(address, options.backlog));
+        listeners = bound.collect::<Result<_, _>>()?;
     }
-    let metrics = settings.metrics_listen.as_ref().map(|address| Listener::bind(address, BACKLOG));
-    let metrics = metrics.transpose().map_err(Failure::usage)?;
+    let metrics = match (sockets.metrics, &settings.metrics_listen) {
+        (None, Some(address)) => Some(bind(address, BACKLOG)?),
+        (passed, _) => passed,
+    };
+    let (service, delay) = settings.build_service();
+    let abort = Arc::new(AtomicBool::new(settings.stuck_action == StuckAction::Abort));
+    let builder = Server::builder().on_stuck(abort_if(&abort));
+    let builder = listeners.into_iter().fold(builder, Builder::listener);
     let workers = options.workers;
+    let service = own.unwrap_or(service);
     let server = builder.options(options).build(service).map_err(Failure::usage)?;
     let handle = server.handle();
     for address in handle.local_addrs() {
         announce("service", address);
     }
+    let counts = Arc::new(Counts::new());
     let start = |listener| {
         let observed = Observed { handle: handle.clone(), config: settings.to_toml() };
         let endpoint = endpoint(observed)?.allow(settings.metrics_allow.clone());
-        SideEndpoint::serve(listener, endpoint.fingerprint(&settings.values()))
+        counts.export(&endpoint)?;
+        logger::export(&endpoint)?;
+        SideEndpoint::serve(listener, endpoint.fingerprint(&settings.values())).map(Arc::new)
     };
     let endpoint = metrics.map(start).transpose().map_err(Failure::usage)?;
     if let Some(endpoint) = &endpoint {
         announce("metrics", endpoint.local_addr());
         warn_of_everyone(endpoint.local_addr(), &settings.metrics_allow);
     }
-    let watch = handle.clone();
-    stop_on_signals(handle)?;
+    let notifier = Notifier::from_env();
+    let reloader = Reloader {
+        args,
+        settings,
+        handle: handle.clone(),
+        delay,
+        endpoint: endpoint.as_ref().map(Arc::downgrade).unwrap_or_default(),
+        abort,
+        open_files,
+        listeners: handle.local_addrs().len(),
+        counts,
+        notifier,
+    };
+    signals::watch(signals, reloader)?;
+    notifier.watch(handle.clone()).map_err(Failure::usage)?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");
+    notifier.ready();
     let report = server.run().map_err(Failure::usage)?;
     // The endpoint has answered until here.
     drop(endpoint);
-    log::info!("stopped after {} messages", watch.stats().messages);
+    log::info!("stopped after {} messages", handle.stats().messages);
+    verdict(report)
+}
+
+/// What is done when every worker is stuck.
+fn abort_if(wanted: &Arc<AtomicBool>) -> impl Fn() + Send + 'static {
+    let wanted = Arc::clone(wanted);
+    move || {
+        if wanted.load(Ordering::Relaxed) {
+            log::error!("pool.stuck_action is `abort`: the process ends");
+            logger::flush_quickly();
+            std::process::abort();
+        }
+    }
+}
+
+fn verdict(report: Report) -> Result<(), Failure> {
     if report.is_clean() {
         return Ok(());
     }
-    Err(Failure::cut_off(format!(
+    let message = format!(
         "the drain's time is over: {} connections cut off, {} workers still in a call",
         report.cut, report.stuck
-    )))
+    );
+    log::error!(cut = report.cut, stuck = report.stuck; "the drain's time is over");
+    Err(Failure::cut_off(message))
 }
 
 /// The metrics tell about the service: they are for the operator.
@@ -119,23 +183,5 @@ fn warn_of_everyone(address: &Address, allow: &[Network]) {
 /// One stable line per listener, in every log format and at every level: it tells a script which
 /// port the kernel chose.
 fn announce(what: &str, address: &Address) {
-    eprintln!("listening {what}={address}");
-}
-
-/// The first SIGINT or SIGTERM begins the drain, the second ends the process.
-fn stop_on_signals(handle: Handle) -> Result<(), Failure> {
-    let mut signals = Signals::new([SIGINT, SIGTERM]).map_err(Failure::usage)?;
-    let watch = move || {
-        for signal in signals.forever() {
-            let name = signal_name(signal).unwrap_or("signal");
-            if handle.is_stopping() {
-                log::warn!("{name} again: ending at once");
-                std::process::exit(3);
-            }
-            log::info!("{name}: stopping, {} connections are open", handle.stats().open());
-            handle.stop();
-        }
-    };
-    let spawned = thread::Builder::new().name("signals".to_owned()).spawn(watch);
-    spawned.map(drop).map_err(Failure::usage)
+    logger::say_now(&format!("listening {what}={address}"));
 }

@@ -23,6 +23,11 @@ pub(super) struct SettingsArgs {
 }
 
 impl SettingsArgs {
+    /// Whether there is a file, which may change.
+    pub(super) fn has_file(&self) -> bool {
+        self.config.is_some()
+    }
+
     /// Loads file, environment and flags, the later the stronger.
     pub(super) fn load(&self) -> Result<Settings, Failure> {
         let text = match &self.config {

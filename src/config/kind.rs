@@ -109,6 +109,26 @@ impl<K: Kind> Kind for AutoOr<K> {
     }
 }
 
+/// `off` or a value.
+pub(super) struct OffOr<K>(pub(super) K);
+
+impl<K: Kind> Kind for OffOr<K> {
+    type Value = Option<K::Value>;
+    const PLACEHOLDER: &'static str = K::PLACEHOLDER;
+
+    fn allowed(&self) -> String {
+        format!("`off` or {}", self.0.allowed())
+    }
+
+    fn parse(&self, raw: &Raw<'_>) -> Result<Self::Value, String> {
+        if raw.word() == Ok("off") { Ok(None) } else { self.0.parse(raw).map(Some) }
+    }
+
+    fn show(&self, value: &Self::Value) -> Shown {
+        value.as_ref().map_or_else(|| Shown::Word("off".to_owned()), |value| self.0.show(value))
+    }
+}
+
 /// A number of bytes.
 pub(super) struct Size {
     pub(super) min: usize,
@@ -178,6 +198,29 @@ impl Kind for Time {
 
     fn show(&self, value: &Duration) -> Shown {
         Shown::Word(humantime::format_duration(*value).to_string())
+    }
+}
+
+/// The rights of a file.
+pub(super) struct Mode;
+
+impl Kind for Mode {
+    type Value = u32;
+    const PLACEHOLDER: &'static str = "MODE";
+
+    fn allowed(&self) -> String {
+        "three or four octal digits such as \"0660\"".to_owned()
+    }
+
+    fn parse(&self, raw: &Raw<'_>) -> Result<u32, String> {
+        let word = raw.word()?;
+        let mode = u32::from_str_radix(word, 8).ok().filter(|_| !word.starts_with('+'));
+        mode.filter(|mode| (3..=4).contains(&word.len()) && *mode <= 0o777)
+            .ok_or_else(|| raw.given())
+    }
+
+    fn show(&self, value: &u32) -> Shown {
+        Shown::Word(format!("{value:04o}"))
     }
 }
 
@@ -255,7 +298,10 @@ impl Kind for AddressOrOff {
 }
 
 /// Networks, or none.
-pub(super) struct Networks;
+pub(super) struct Networks {
+    /// Whom an empty list means.
+    pub(super) none: &'static str,
+}
 
 impl Kind for Networks {
     type Value = Vec<Network>;
@@ -263,7 +309,8 @@ impl Kind for Networks {
     const LIST: bool = true;
 
     fn allowed(&self) -> String {
-        "networks such as `10.0.0.0/8`, `fd00::/8` or `10.1.2.3`; none is everyone".to_owned()
+        let none = self.none;
+        format!("networks such as `10.0.0.0/8`, `fd00::/8` or `10.1.2.3`; none is {none}")
     }
 
     fn parse(&self, raw: &Raw<'_>) -> Result<Vec<Network>, String> {

@@ -115,7 +115,7 @@ impl Loader {
 }
 
 /// What a message about a setting starts with: where to look, and the key unless that names it.
-fn place(path: &str, origin: &Origin) -> String {
+pub(super) fn place(path: &str, origin: &Origin) -> String {
     match origin {
         Origin::File { .. } => format!("{origin}: {path}"),
         Origin::Default => format!("{path} (default)"),

@@ -19,7 +19,7 @@ mod rules;
 mod value;
 
 use crate::server::{Address, Network, Options};
-use crate::service::{Delayed, Discard, Echo, Hello, Service};
+use crate::service::{Delay, Delayed, Discard, Echo, Hello, Service};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::Ipv4Addr;
@@ -30,13 +30,16 @@ use std::time::Duration;
 pub use budget::fit_connections;
 pub use keys::{KEYS, Key};
 pub use load::{ConfigError, File, load};
-pub use names::{LogFormat, ServiceKind};
+pub use names::{LogFormat, ServiceKind, StuckAction};
 
 /// Everything that can be set, valid as a whole, with where each value came from.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// `server.listen`: where clients connect; never empty.
     pub listen: Vec<Address>,
+    /// `server.socket_mode`: the rights of Unix sockets' files; `None` is `auto`, as the umask
+    /// says.
+    pub socket_mode: Option<u32>,
     /// `metrics.listen`: where the side endpoint listens; `None` is `off`.
     pub metrics_listen: Option<Address>,
     /// `metrics.allow`: whom the side endpoint answers; empty is everyone.
@@ -47,6 +50,8 @@ pub struct Settings {
     pub service: ServiceKind,
     /// `service.work_delay`: how long each message blocks its worker.
     pub work_delay: Duration,
+    /// `pool.stuck_action`: what is done when every worker is stuck.
+    pub stuck_action: StuckAction,
     /// `log.level`: the least severe level that is written.
     pub log_level: log::LevelFilter,
     /// `log.format`: how a line looks.
@@ -65,11 +70,13 @@ impl Default for Settings {
         let local = |port| Address::Tcp((Ipv4Addr::LOCALHOST, port).into());
         Self {
             listen: vec![local(9999)],
+            socket_mode: None,
             metrics_listen: Some(local(9998)),
             metrics_allow: Vec::new(),
             workers: None,
             service: ServiceKind::Hello,
             work_delay: Duration::ZERO,
+            stuck_action: StuckAction::Report,
             log_level: log::LevelFilter::Info,
             log_format: LogFormat::Text,
             engine: Options::default(),
@@ -90,14 +97,33 @@ impl Settings {
         options
     }
 
-    /// The chosen service, with its delay.
+    /// The chosen service, and its delay, which a reload changes.
     #[must_use]
-    pub fn build_service(&self) -> Arc<dyn Service> {
-        match self.service {
-            ServiceKind::Hello => Arc::new(Delayed::new(Hello, self.work_delay)),
-            ServiceKind::Echo => Arc::new(Delayed::new(Echo, self.work_delay)),
-            ServiceKind::Discard => Arc::new(Delayed::new(Discard, self.work_delay)),
-        }
+    pub fn build_service(&self) -> (Arc<dyn Service>, Delay) {
+        let delay = Delay::from(self.work_delay);
+        let waits = delay.clone();
+        let service: Arc<dyn Service> = match self.service {
+            ServiceKind::Hello => Arc::new(Delayed::new(Hello, waits)),
+            ServiceKind::Echo => Arc::new(Delayed::new(Echo, waits)),
+            ServiceKind::Discard => Arc::new(Delayed::new(Discard, waits)),
+        };
+        (service, delay)
+    }
+
+    /// What a message about the setting of this path starts with: where its value came from.
+    #[must_use]
+    pub fn place(&self, path: &str) -> String {
+        load::place(path, self.origin_of(path))
+    }
+
+    /// The first setting that differs in `new` and cannot change while the server runs, and what
+    /// is wrong, in a sentence for the operator.
+    #[must_use]
+    pub fn needs_restart(&self, new: &Self) -> Option<String> {
+        let key = KEYS.iter().find(|key| !key.live && key.value(self) != key.value(new))?;
+        let place = new.place(key.path);
+        let [old, new] = [self, new].map(|settings| key.value(settings).toml());
+        Some(format!("{place}: changing {old} to {new} needs a restart"))
     }
 
     /// Whether somebody chose `limits.max_connections`: what was chosen is kept or refused, the

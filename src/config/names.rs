@@ -1,5 +1,5 @@
-//! Choices of the configuration that belong to no part of the server: the services and the log's
-//! formats, with the names that a user writes.
+//! Choices of the configuration that belong to no part of the server: the services, the log's
+//! formats and what to do when all is stuck, with the names that a user writes.
 
 /// Which service answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +15,20 @@ pub enum ServiceKind {
 impl ServiceKind {
     pub(super) const NAMED: [(&'static str, Self); 3] =
         [("hello", Self::Hello), ("echo", Self::Echo), ("discard", Self::Discard)];
+}
+
+/// What is done when every worker is stuck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StuckAction {
+    /// It is said, in the log and at `/readyz`.
+    Report,
+    /// The process ends, for a supervisor to start it anew.
+    Abort,
+}
+
+impl StuckAction {
+    pub(super) const NAMED: [(&'static str, Self); 2] =
+        [("report", Self::Report), ("abort", Self::Abort)];
 }
 
 /// How a line of the log looks.

@@ -1,8 +1,8 @@
 //! Loads from made-up sources: nothing here touches the process's environment.
 
-use super::{File, KEYS, Key, LogFormat, Origin, ServiceKind, Settings, load};
+use super::{File, KEYS, Key, LogFormat, Origin, ServiceKind, Settings, StuckAction, load};
 use crate::protocol::Framing;
-use crate::server::{Address, MAX_WORKERS, Options, default_workers};
+use crate::server::{Address, MAX_WORKERS, Options, Overload, default_workers};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fmt;
@@ -32,8 +32,10 @@ fn load_text(text: &str) -> Result<Settings, String> {
 fn values(settings: &Settings) -> impl PartialEq + fmt::Debug {
     let Settings {
         listen,
+        socket_mode,
         metrics_listen,
         metrics_allow,
+        stuck_action,
         workers,
         service,
         work_delay,
@@ -43,7 +45,7 @@ fn values(settings: &Settings) -> impl PartialEq + fmt::Debug {
         origins: _,
         warnings: _,
     } = settings.clone();
-    let metrics = (metrics_listen, metrics_allow);
+    let metrics = (metrics_listen, metrics_allow, stuck_action, socket_mode);
     (listen, metrics, workers, service, work_delay, log_level, log_format, engine)
 }
 
@@ -94,10 +96,31 @@ const UNUSUAL: &str = r#"
 [server]
 listen = ["127.0.0.1:0", "127.0.0.1:0", '[::1]:80', 'unix:/run/a "quoted\path".sock']
 backlog = 0x10
+socket_mode = "0660"
 [limits]
 max_connections = 1_000
+max_connections_per_ip = 5
+allow = ["10.0.0.0/8", "192.0.2.7"]
+deny = ["10.9.0.0/16"]
+max_pending_output = "2MiB"
+[timeouts]
+idle = "1h"
+message = "20s"
+write = "21s"
+linger = "0s"
+max_age = "10m"
+tcp_keepalive = "off"
+tcp_user = "30s"
+[overload]
+policy = "wait"
+max_queue_wait = "250ms"
+[drain]
+delay = "5s"
+timeout = "1m"
 [pool]
 workers = 8
+stuck_after = "1m"
+stuck_action = "abort"
 [service]
 kind = "echo"
 framing = "raw"
@@ -122,18 +145,36 @@ fn every_key_of_a_file_arrives() {
             framing: Framing::Raw,
             max_message: 1536,
             max_connections: 1000,
+            max_connections_per_ip: Some(5),
+            allow: ["10.0.0.0/8", "192.0.2.7"].map(|net| net.parse().unwrap()).to_vec(),
+            deny: vec!["10.9.0.0/16".parse().unwrap()],
+            overload: Overload::Wait,
+            max_queue_wait: Some(Duration::from_millis(250)),
+            max_pending_output: 2 << 20,
+            idle_timeout: Duration::from_secs(3600),
+            message_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(21),
+            linger_timeout: Duration::ZERO,
+            max_age: Some(Duration::from_secs(600)),
+            tcp_keepalive: None,
+            tcp_user_timeout: Some(Duration::from_secs(30)),
+            drain_delay: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(60),
+            stuck_after: Duration::from_secs(60),
             backlog: 16,
+            thread_prefix: String::new(),
             connection_log: log::Level::Trace,
-            ..Options::default()
         }
     );
     let listen: Vec<_> = settings.listen.iter().map(Address::to_string).collect();
     let expected = ["127.0.0.1:0", "127.0.0.1:0", "[::1]:80", r#"unix:/run/a "quoted\path".sock"#];
     assert_eq!(listen, expected);
+    assert_eq!(settings.socket_mode, Some(0o660));
     assert_eq!(settings.metrics_listen, None);
     let allowed: Vec<_> = settings.metrics_allow.iter().map(ToString::to_string).collect();
     assert_eq!(allowed, ["10.0.0.0/8", "fd00::1/128"]);
     assert_eq!(settings.service, ServiceKind::Echo);
+    assert_eq!(settings.stuck_action, StuckAction::Abort);
     assert_eq!(settings.work_delay, Duration::from_millis(1500));
     assert_eq!(settings.log_level, log::LevelFilter::Off);
     assert_eq!(settings.log_format, LogFormat::Json);
@@ -236,7 +277,8 @@ fn all_that_is_wrong_is_reported_source_by_source() {
          `127.0.0.1:9999`, `[::1]:9999` or `unix:/path`"
             .to_owned(),
         "test.toml:5: unknown section `[pol]` (did you mean `[pool]`?); allowed: `[server]`, \
-         `[limits]`, `[pool]`, `[service]`, `[metrics]` or `[log]`"
+         `[limits]`, `[timeouts]`, `[overload]`, `[drain]`, `[pool]`, `[service]`, \
+         `[metrics]` or `[log]`"
             .to_owned(),
         "WELCOMED_LOG_LEVEL: `loud\\n` is not valid; allowed: `off`, `error`, `warn`, `info`, \
          `debug` or `trace`"
@@ -308,7 +350,7 @@ fn a_chosen_number_of_connections_is_known_as_such() {
 fn the_chosen_service_is_built_with_its_delay() {
     use crate::service::{Context, Flow, Peer, Reply};
     let answer = |text: &str| {
-        let service = load_text(text).unwrap().build_service();
+        let service = load_text(text).unwrap().build_service().0;
         let (mut out, mut state) = (Vec::new(), None);
         let mut context = Context::new(1, Peer::Unix, false, &mut state);
         let start = std::time::Instant::now();

@@ -80,6 +80,7 @@ pub(super) fn one_line(text: &str) -> String {
 }
 
 /// A value as it is written: for a flag by `Display`, for a file by [`toml`](Shown::toml).
+#[derive(PartialEq)]
 pub(super) enum Shown {
     Number(String),
     Word(String),

@@ -3,6 +3,7 @@
 //! Written by `routes` at each request, read by the registry at each scrape. Requests are few, so
 //! plain shared atomics do.
 
+use super::policy::Policy;
 use super::routes::ROUTES;
 use crate::metrics::{Kind, Row, Samples, Snapshot, Table, Value};
 use crate::server::Handle;
@@ -26,13 +27,17 @@ pub(super) struct Meters {
     /// Of the last scrape.
     scrape_nanos: AtomicU64,
     scrape_errors: AtomicU64,
-    /// A fingerprint of the configuration, if there is one.
-    config: OnceLock<String>,
+    /// Knows the configuration's fingerprint.
+    policy: Arc<Policy>,
     /// The endpoint's own engine, once it is made.
     engine: OnceLock<Handle>,
 }
 
 impl Meters {
+    pub(super) fn new(policy: Arc<Policy>) -> Self {
+        Self { policy, ..Self::default() }
+    }
+
     /// A request for the route of this number was answered.
     pub(super) fn answered(&self, route: Option<usize>, status: u16) {
         let class = match status {
@@ -61,12 +66,6 @@ impl Meters {
         self.scrape_errors.fetch_add(u64::from(failed), Ordering::Relaxed);
     }
 
-    /// The configuration's fingerprint; may be set once.
-    pub(super) fn set_config(&self, fingerprint: String) {
-        // A second one cannot be: there is one configuration for an endpoint.
-        self.config.set(fingerprint).ok();
-    }
-
     /// The engine that the endpoint runs on; may be set once.
     pub(super) fn set_engine(&self, engine: Handle) {
         self.engine.set(engine).ok();
@@ -80,6 +79,7 @@ impl Meters {
         let meters = Arc::clone(self);
         let reading = move || Reading {
             engine: meters.engine.get().map(Handle::stats).unwrap_or_default(),
+            config: meters.policy.fingerprint(),
             meters: Arc::clone(&meters),
         };
         Ok(Box::new(Table::new(prefix, FAMILIES, reading)?))
@@ -90,6 +90,7 @@ impl Meters {
 struct Reading {
     meters: Arc<Meters>,
     engine: Snapshot,
+    config: Option<String>,
 }
 
 const FAMILIES: &[Row<Reading>] = &[
@@ -147,7 +148,7 @@ const FAMILIES: &[Row<Reading>] = &[
         labels: &["hash"],
         help: "Hash of the active configuration; always 1.",
         read: |now| {
-            let known = now.meters.config.get();
+            let known = now.config.as_ref();
             known.map(|hash| (vec![hash.as_str()], Value::Number(1.0))).into_iter().collect()
         },
     },

@@ -6,6 +6,7 @@ mod history;
 mod http;
 mod meters;
 mod page;
+mod policy;
 mod quantile;
 mod routes;
 mod status;
@@ -14,9 +15,10 @@ mod tests;
 mod verdict;
 
 use self::history::Sampler;
+use self::policy::Policy;
 use crate::metrics::{collector, process_collector};
 use crate::protocol::Framing;
-use crate::server::{Address, Error, Handle, Listener, Options, Server};
+use crate::server::{Address, Error, Handle, Listener, Network, Options, Server};
 use prometheus::Registry;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
@@ -65,6 +67,7 @@ impl From<&Handle> for Observed {
 pub struct SideEndpoint {
     handle: Handle,
     thread: Option<JoinHandle<()>>,
+    policy: Arc<Policy>,
     /// Keeps the history going; ends with this.
     _sampler: Option<Sampler>,
 }
@@ -87,7 +90,7 @@ impl SideEndpoint {
     ///
     /// As [`start`](Self::start); or its registry has metrics of the endpoint's names.
     pub fn serve(listener: Listener, endpoint: Endpoint) -> Result<Self, Error> {
-        let meters = Arc::clone(&endpoint.meters);
+        let (meters, policy) = (Arc::clone(&endpoint.meters), Arc::clone(&endpoint.policy));
         let registered = meters.collector(PREFIX).and_then(|it| endpoint.registry().register(it));
         registered.map_err(|error| Error::Invalid(error.to_string()))?;
         let history = endpoint.status().map(status::Status::history);
@@ -101,7 +104,15 @@ impl SideEndpoint {
             }
         };
         let thread = thread::Builder::new().name("http-accept".to_owned()).spawn(run)?;
-        Ok(Self { handle, thread: Some(thread), _sampler: sampler })
+        Ok(Self { handle, thread: Some(thread), policy, _sampler: sampler })
+    }
+
+    /// Takes a new configuration into use: the networks to [answer](Endpoint::allow), the text
+    /// that the page shows, and what the [fingerprint](Endpoint::fingerprint) is of.
+    pub fn reload(&self, allow: Vec<Network>, config: String, values: &str) {
+        self.policy.set_allow(allow);
+        self.policy.set_config(config);
+        self.policy.set_fingerprint(values);
     }
 
     /// Where it listens.
@@ -144,6 +155,13 @@ fn readiness(server: &Handle) -> Readiness {
     if server.is_ready() {
         return Readiness::Ready;
     }
-    let why = if server.is_stopping() { "draining" } else { "starting" };
-    Readiness::NotReady(why.to_owned())
+    let why = if server.is_stopping() {
+        "draining".to_owned()
+    } else if server.is_stuck() {
+        let patience = server.options().stuck_after;
+        format!("every worker has been in one call for longer than {patience:?}")
+    } else {
+        "starting".to_owned()
+    };
+    Readiness::NotReady(why)
 }

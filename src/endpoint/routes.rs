@@ -5,15 +5,16 @@
 //! start; nothing here asks the workers whose server it reports on, so it answers while they are
 //! all stuck.
 
+use super::PREFIX;
 use super::http::{self, Answer, Rejection, Request};
 use super::meters::Meters;
 use super::page;
+use super::policy::Policy;
 use super::status::Status;
-use crate::metrics::Snapshot;
-use crate::server::Network;
-use crate::service::{Context, Flow, Peer, Refusal, Reply, Service, ServiceError};
+use crate::metrics::{Row, Snapshot, Table};
+use crate::server::{Error, Network};
+use crate::service::{Context, Flow, Refusal, Reply, Service, ServiceError};
 use prometheus::{Registry, TextEncoder};
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,8 +32,7 @@ pub struct Endpoint {
     registry: Registry,
     readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
     status: Option<Status>,
-    /// Whom it answers; empty is everyone.
-    allow: Vec<Network>,
+    pub(super) policy: Arc<Policy>,
     pub(super) meters: Arc<Meters>,
 }
 
@@ -45,7 +45,9 @@ impl Endpoint {
         readiness: impl Fn() -> Readiness + Send + Sync + 'static,
     ) -> Self {
         let readiness = Box::new(readiness);
-        Self { registry, readiness, status: None, allow: Vec::new(), meters: Arc::default() }
+        let policy = Arc::<Policy>::default();
+        let meters = Arc::new(Meters::new(Arc::clone(&policy)));
+        Self { registry, readiness, status: None, policy, meters }
     }
 
     /// Adds the live page and `/status`, about what `observe` reads: every two seconds for the
@@ -56,24 +58,34 @@ impl Endpoint {
         observe: impl Fn() -> Snapshot + Send + Sync + 'static,
         config: String,
     ) -> Self {
-        self.status = Some(Status::new(observe, config));
+        self.policy.set_config(config);
+        self.status = Some(Status::new(observe, Arc::clone(&self.policy)));
         self
     }
 
     /// Answers clients in these networks only, others with 403; none means everyone.
     #[must_use]
-    pub fn allow(mut self, networks: Vec<Network>) -> Self {
-        self.allow = networks;
+    pub fn allow(self, networks: Vec<Network>) -> Self {
+        self.policy.set_allow(networks);
         self
     }
 
     /// Names the active configuration, by a hash of this text, in `config_info`.
     #[must_use]
     pub fn fingerprint(self, text: &str) -> Self {
-        let mut hasher = DefaultHasher::new();
-        text.hash(&mut hasher);
-        self.meters.set_config(format!("{:016x}", hasher.finish()));
+        self.policy.set_fingerprint(text);
         self
+    }
+
+    /// Exports more metrics, made of what `read` says at each scrape.
+    pub(crate) fn export<R: 'static>(
+        &self,
+        rows: &'static [Row<R>],
+        read: impl Fn() -> R + Send + Sync + 'static,
+    ) -> Result<(), Error> {
+        let table = Table::new(PREFIX, rows, read);
+        let registered = table.and_then(|table| self.registry.register(Box::new(table)));
+        registered.map_err(|error| Error::Invalid(error.to_string()))
     }
 
     pub(super) fn status(&self) -> Option<&Status> {
@@ -172,10 +184,6 @@ impl Endpoint {
             Readiness::NotReady(reason) => Answer::text(503, format!("not ready: {reason}")),
         }
     }
-
-    fn permits(&self, client: Peer) -> bool {
-        self.allow.is_empty() || Network::any_contains(&self.allow, client)
-    }
 }
 
 fn not_found() -> Answer {
@@ -205,7 +213,7 @@ impl Service for Endpoint {
         reply: &mut Reply<'_>,
     ) -> Result<Flow, ServiceError> {
         let (answer, head_only, keep_alive) = match http::parse(message) {
-            Ok(request) if !self.permits(ctx.peer()) => {
+            Ok(request) if !self.policy.permits(ctx.peer()) => {
                 self.meters.refused_denied();
                 (Answer::text(403, "This address may not look here."), request.head_only, false)
             }

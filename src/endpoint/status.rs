@@ -5,8 +5,9 @@
 
 use super::Readiness;
 use super::history::{History, Interval, Ring, STEP, total};
+use super::policy::Policy;
 use super::verdict::{Seen, verdict};
-use crate::metrics::Snapshot;
+use crate::metrics::{Snapshot, TurnNow};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -18,15 +19,15 @@ const WINDOW: Duration = Duration::from_secs(30);
 /// One server, its history and its configuration.
 pub(super) struct Status {
     history: Arc<History>,
-    config: String,
+    policy: Arc<Policy>,
 }
 
 impl Status {
     pub(super) fn new(
         observe: impl Fn() -> Snapshot + Send + Sync + 'static,
-        config: String,
+        policy: Arc<Policy>,
     ) -> Self {
-        Self { history: Arc::new(History::new(observe)), config }
+        Self { history: Arc::new(History::new(observe)), policy }
     }
 
     pub(super) fn history(&self) -> Arc<History> {
@@ -54,7 +55,7 @@ impl Status {
             "connections": connections(&now),
             "messages": messages(&now),
             "history": self::history(&ring),
-            "config": self.config,
+            "config": self.policy.config(),
         });
         drop(ring);
         report.to_string()
@@ -70,7 +71,8 @@ fn seen(now: &Snapshot, window: &Interval, ring: &Ring) -> Seen {
         messages: window.messages,
         wait_p95: window.wait(0.95),
         handler_p50: window.handler(0.5),
-        longest_turn: now.worker_turns_now.iter().flatten().max().copied(),
+        longest_turn: now.worker_turns_now.iter().flatten().map(|turn| turn.running).max(),
+        overdue: now.workers_overdue,
         history_seconds: ring.seconds(),
         peak_busy_workers: ring.peak_busy_workers(),
     }
@@ -101,7 +103,8 @@ fn window(window: &Interval) -> Value {
 }
 
 fn pool(now: &Snapshot) -> Value {
-    let mut turns: Vec<Option<Duration>> = now.worker_turns_now.clone();
+    let running = |turn: &Option<TurnNow>| turn.map(|turn| turn.running);
+    let mut turns: Vec<Option<Duration>> = now.worker_turns_now.iter().map(running).collect();
     // Places left empty by a shrink are not idle workers.
     while turns.len() > now.workers && turns.last() == Some(&None) {
         turns.pop();
@@ -111,8 +114,10 @@ fn pool(now: &Snapshot) -> Value {
         "workers": now.workers,
         "workers_limit": now.workers_limit,
         "workers_busy": now.workers_busy,
+        "workers_overdue": now.workers_overdue,
         "turn_seconds": turns.collect::<Vec<_>>(),
         "queue_limit": now.queue_limit,
+        "shed_total": { "late": now.queue_shed },
         "turns_total": now.worker_turns,
         "restarts_total": now.worker_restarts,
         "busy_seconds_total": round(now.worker_busy_seconds),

@@ -20,6 +20,8 @@ pub(super) struct Seen {
     pub(super) handler_p50: Option<f64>,
     /// How long the oldest turn under way has run.
     pub(super) longest_turn: Option<Duration>,
+    /// How many workers have been in their turn for longer than the server allows.
+    pub(super) overdue: usize,
     /// The history's length, and how many workers its busiest moment kept busy.
     pub(super) history_seconds: f64,
     pub(super) peak_busy_workers: f64,
@@ -87,7 +89,7 @@ fn judge(seen: &Seen) -> (Advice, String) {
         Some(wait) => format!("messages wait {}", human(wait)),
         None => "none waited".to_owned(),
     };
-    if let Some(turn) = seen.longest_turn.filter(|turn| *turn >= LONG_TURN) {
+    if let Some(turn) = seen.longest_turn.filter(|turn| seen.overdue > 0 || *turn >= LONG_TURN) {
         let what = format!("one of them for {} with one turn", human(turn.as_secs_f64()));
         return (Advice::Elsewhere, format!("{what}: look whether the handler is stuck"));
     }
@@ -157,6 +159,7 @@ mod tests {
             wait_p95: Some(0.0002),
             handler_p50: Some(0.02),
             longest_turn: None,
+            overdue: 0,
             history_seconds: 900.0,
             peak_busy_workers: 5.0,
         }
@@ -218,6 +221,11 @@ mod tests {
         let sentence = "8 workers, 50 % busy, one of them for 3 min with one turn: \
                         look whether the handler is stuck.";
         says(stuck, Advice::Elsewhere, sentence);
+        let second = Some(Duration::from_secs(1));
+        let impatient = Seen { longest_turn: second, overdue: 1, ..well() };
+        let sentence = "8 workers, 50 % busy, one of them for 1 s with one turn: \
+                        look whether the handler is stuck.";
+        says(impatient, Advice::Elsewhere, sentence);
     }
 
     #[test]

@@ -115,6 +115,11 @@ impl Histogram {
         self.sum.add(nanos);
     }
 
+    /// The sum of all values.
+    pub(crate) fn sum_nanos(&self) -> u64 {
+        self.sum.get()
+    }
+
     /// Adds what was counted here to `total`.
     pub(crate) fn add_to(&self, total: &mut Distribution) {
         debug_assert_eq!(self.bounds, total.bounds, "sums are taken over the same buckets");
@@ -132,7 +137,11 @@ pub(crate) struct Block {
     pub(crate) busy: Stopwatch,
     /// When the turn under way began, in nanoseconds since the server's start; 0 for none.
     pub(crate) turn_since: AtomicU64,
+    /// The connection of that turn, or of the last.
+    pub(crate) serving: AtomicU64,
     pub(crate) turns: Counter,
+    /// Turns refused because their connection had waited too long.
+    pub(crate) shed: Counter,
     pub(crate) restarts: Counter,
     pub(crate) parks: Counter,
     pub(crate) queue_wait: Histogram,
@@ -172,7 +181,9 @@ impl Block {
         CachePadded::new(Self {
             busy: Stopwatch::default(),
             turn_since: AtomicU64::new(0),
+            serving: AtomicU64::new(0),
             turns: Counter::default(),
+            shed: Counter::default(),
             restarts: Counter::default(),
             parks: Counter::default(),
             queue_wait: Histogram::new(SECONDS),

@@ -37,6 +37,13 @@ const FAMILIES: &[Row<Snapshot>] = &[
         read: |now| one(u64::from(now.ready)),
     },
     Row {
+        name: "draining",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "1 from the start of a graceful stop until exit.",
+        read: |now| one(u64::from(now.draining)),
+    },
+    Row {
         name: "workers",
         kind: Kind::Gauge,
         labels: &[],
@@ -56,6 +63,13 @@ const FAMILIES: &[Row<Snapshot>] = &[
         labels: &[],
         help: "Worker threads running a connection turn now; never above {prefix}_workers.",
         read: |now| one(now.workers_busy as u64),
+    },
+    Row {
+        name: "workers_overdue",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Workers whose current turn has run longer than `stuck_after`.",
+        read: |now| one(now.workers_overdue as u64),
     },
     Row {
         name: "worker_busy_seconds_total",
@@ -107,6 +121,13 @@ const FAMILIES: &[Row<Snapshot>] = &[
         labels: &[],
         help: "Time a ready connection waited for a worker.",
         read: |now| spread(&now.queue_wait),
+    },
+    Row {
+        name: "queue_shed_total",
+        kind: Kind::Counter,
+        labels: &["reason"],
+        help: "Ready connections refused at the queue instead of being served.",
+        read: |now| each([("late", now.queue_shed)]),
     },
     Row {
         name: "connections",

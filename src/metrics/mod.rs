@@ -11,5 +11,5 @@ pub(crate) use backlog::listen_backlog;
 pub(crate) use block::{Block, Counter, FIRST_BUCKET_NANOS, Stopwatch, counters};
 pub use collector::collector;
 pub use process::process_collector;
-pub use snapshot::{Distribution, LIFETIMES, ListenerStats, SECONDS, Snapshot};
+pub use snapshot::{Distribution, LIFETIMES, ListenerStats, SECONDS, Snapshot, TurnNow};
 pub(crate) use table::{Kind, Row, Samples, Table, Value};

@@ -46,17 +46,21 @@ impl Distribution {
 /// accepted = rejected + open + closed.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Snapshot {
-    /// The server accepts clients.
+    /// The server wants clients.
     pub ready: bool,
+    /// It was told to stop.
+    pub draining: bool,
     /// Worker threads that exist.
     pub workers: usize,
     /// Worker threads asked for.
     pub workers_limit: usize,
     /// Worker threads in a connection's turn now.
     pub workers_busy: usize,
-    /// For each worker place: how long its worker has been in its turn, or nothing while it is
-    /// idle or the place is empty.
-    pub worker_turns_now: Vec<Option<Duration>>,
+    /// For each worker place: the turn that its worker is in, or nothing while it is idle or the
+    /// place is empty.
+    pub worker_turns_now: Vec<Option<TurnNow>>,
+    /// How many of these turns have run longer than `stuck_after`.
+    pub workers_overdue: usize,
     /// Seconds that all workers together have spent in turns, those under way included.
     pub worker_busy_seconds: f64,
     /// Turns begun.
@@ -69,6 +73,8 @@ pub struct Snapshot {
     pub resizes: Vec<(&'static str, u64)>,
     /// Places in the run queue.
     pub queue_limit: usize,
+    /// Connections refused because they had waited too long for a worker.
+    pub queue_shed: u64,
     /// How long ready connections waited for a worker.
     pub queue_wait: Distribution,
     /// Open connections that wait for bytes.
@@ -116,6 +122,15 @@ pub struct Snapshot {
     pub handler_panics: u64,
 }
 
+/// A turn under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TurnNow {
+    /// For how long it has run.
+    pub running: Duration,
+    /// The number of the connection that is served.
+    pub connection: u64,
+}
+
 /// What one listening socket has accepted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerStats {
@@ -133,16 +148,19 @@ impl Default for Snapshot {
     fn default() -> Self {
         Self {
             ready: false,
+            draining: false,
             workers: 0,
             workers_limit: 0,
             workers_busy: 0,
             worker_turns_now: Vec::new(),
+            workers_overdue: 0,
             worker_busy_seconds: 0.0,
             worker_turns: 0,
             worker_restarts: 0,
             saturated_seconds: 0.0,
             resizes: vec![("grow", 0), ("shrink", 0)],
             queue_limit: 0,
+            queue_shed: 0,
             queue_wait: Distribution::new(SECONDS),
             parked: 0,
             queued: 0,

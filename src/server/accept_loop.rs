@@ -5,18 +5,22 @@
 //! starts workers that are missing; and drains. Sleeps without a tick when nothing is due.
 
 use super::clock::{Moment, nanos};
-use super::close::{AcceptError, PauseCause, Reason, Rejection};
+use super::close::Rejection;
 use super::connection::Connection;
 use super::deadlines::Deadlines;
+use super::doors::Doors;
 use super::drain::Drain;
 use super::engine::Engine;
 use super::linger::{DRAIN_LINGER, Lingering, Parting};
 use super::listener::{Accepted, Listener};
+use super::live::Seen;
+use super::network::Network;
+use super::options::{Options, Overload};
 use super::poller::LoopPoller;
 use super::pool::Pool;
-use super::schedule::{Floor, Signal, Token};
+use super::schedule::{Floor, Signal, Token, Wants};
+use super::watchdog::Watchdog;
 use crate::service::Peer;
-use rustix::io::Errno;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -31,25 +35,24 @@ const TICK: Duration = Duration::from_millis(5);
 const TICK_FOR: Duration = Duration::from_millis(100);
 /// A connection that is served at the moment its deadline is looked at is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// How long accepting pauses when the machine has no descriptors left: at first, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Keys of lingering sockets start here; below are the listeners' numbers.
 const FIRST_LINGERING: u64 = 1 << 32;
 
 /// What only the accept loop has.
 pub(super) struct AcceptLoop {
     engine: Arc<Engine>,
+    options: Seen<Options>,
     pool: Pool,
-    listeners: Vec<Listener>,
+    doors: Doors,
     poller: LoopPoller,
     deadlines: Deadlines,
     parting: Parting,
     /// What a client reads that is not admitted.
     busy_words: Vec<u8>,
     next_id: u64,
-    pause: Option<Pause>,
-    /// When accepting was last complained about.
-    complained_at: Option<Moment>,
+    watchdog: Watchdog,
+    /// Called when every worker is stuck.
+    on_stuck: Box<dyn Fn() + Send>,
     /// While the loop ticks: the last tick ...
     ticked_at: Option<Moment>,
     /// ... and the last one that saw all workers busy.
@@ -57,39 +60,31 @@ pub(super) struct AcceptLoop {
     signals: Vec<Signal>,
 }
 
-/// Accepting is paused.
-#[derive(Debug, Clone, Copy)]
-struct Pause {
-    until: Moment,
-    length: Duration,
-    /// The listeners are out of the poller now; after `until` they are back in it, but the next
-    /// pause is longer unless a client came meanwhile.
-    holds: bool,
-}
-
 impl AcceptLoop {
     pub(super) fn new(
         engine: Arc<Engine>,
         listeners: Vec<Listener>,
         busy_words: Vec<u8>,
+        on_stuck: Box<dyn Fn() + Send>,
     ) -> io::Result<Self> {
+        let options = engine.options.seen();
         let poller = engine.inbox.poller()?;
-        for (number, listener) in listeners.iter().enumerate() {
-            poller.register(listener, number as u64)?;
-        }
+        let doors = Doors::new(listeners, &poller)?;
+        doors.tune(&options);
         let pool = Pool::new();
-        pool.grow(&engine)?;
+        pool.grow(&engine, &options.thread_prefix)?;
         Ok(Self {
             engine,
+            options,
             pool,
-            listeners,
+            doors,
             poller,
             deadlines: Deadlines::default(),
             parting: Parting::new(FIRST_LINGERING),
             busy_words,
             next_id: 1,
-            pause: None,
-            complained_at: None,
+            watchdog: Watchdog::new(),
+            on_stuck,
             ticked_at: None,
             saturated_at: 0,
             signals: Vec::with_capacity(16),
@@ -100,8 +95,13 @@ impl AcceptLoop {
     pub(super) fn run(mut self) -> Drain {
         let mut keys = Vec::with_capacity(64);
         self.engine.gate.open.store(true, Ordering::SeqCst);
-        while !self.engine.stopping() {
+        while !self.engine.leaving() {
             self.turn(&mut keys, None);
+        }
+        // Not ready any more, it goes on serving until a balancer has had time to notice.
+        let until = self.engine.clock.now().saturating_add(nanos(self.options.drain_delay));
+        while self.engine.clock.now() < until {
+            self.turn(&mut keys, Some(until));
         }
         self.drain(&mut keys)
     }
@@ -110,6 +110,9 @@ impl AcceptLoop {
     fn turn(&mut self, keys: &mut Vec<u64>, latest: Option<Moment>) {
         self.sleep(keys, latest);
         let now = self.engine.clock.now();
+        if let Some(old) = self.options.refresh(&self.engine.options) {
+            self.retune(&old, now);
+        }
         self.read_mail(now);
         for key in keys.drain(..) {
             if key < FIRST_LINGERING {
@@ -121,8 +124,11 @@ impl AcceptLoop {
         self.tick(now);
         self.expire(now);
         self.parting.expire(now, &self.engine.gate);
-        self.resume(now);
-        if let Err(error) = self.pool.grow(&self.engine) {
+        self.reopen(now);
+        if self.watchdog.look(&self.engine, self.options.stuck_after, now) {
+            (self.on_stuck)();
+        }
+        if let Err(error) = self.pool.grow(&self.engine, &self.options.thread_prefix) {
             log::error!("a worker thread could not be started: {error}");
         }
     }
@@ -130,9 +136,9 @@ impl AcceptLoop {
     fn sleep(&mut self, keys: &mut Vec<u64>, latest: Option<Moment>) {
         let now = self.engine.clock.now();
         let tick = self.engine.inbox.ticking().then(|| now + nanos(TICK));
-        let resume = self.pause.filter(|pause| pause.holds).map(|pause| pause.until);
-        let due = [self.deadlines.due(), self.parting.due(), tick, resume, latest];
-        let until = due.into_iter().flatten().min();
+        let parts = [self.deadlines.due(), self.parting.due(), self.doors.due()];
+        let due = parts.into_iter().chain([self.watchdog.due(), tick, latest]);
+        let until = due.flatten().min();
         let timeout = if self.engine.inbox.sleep(until) {
             Some(Duration::ZERO)
         } else {
@@ -155,118 +161,111 @@ impl AcceptLoop {
     }
 
     fn linger(&mut self, lingering: Lingering, now: Moment) {
-        let time = self.engine.options.linger_timeout;
+        let time = self.options.linger_timeout;
         let time = if self.engine.stopping() { time.min(DRAIN_LINGER) } else { time };
         self.parting.add(lingering, now, time, &self.poller, &self.engine.gate);
     }
 
     /// Accepts at most `limit` clients of one listener; says how many came.
     fn accept(&mut self, number: usize, limit: usize, now: Moment) -> usize {
-        // Another listener of this turn has found the machine out of something: the pause is of
-        // all, and only `resume` ends it.
-        if self.pause.is_some_and(|pause| pause.holds) {
-            return 0;
-        }
         for count in 0..limit {
-            match self.listeners[number].accept() {
-                Accepted::Client(socket, peer) => {
-                    self.pause = None;
-                    self.engine.gate.accepted[number].add(1);
-                    self.admit(socket, peer, now);
-                }
-                Accepted::Nobody => return count,
-                Accepted::Lost(errno) => {
-                    let code = self.count_error(errno);
-                    log::debug!(code; "a client was lost in accept: {errno}");
-                }
-                Accepted::Exhausted(errno) => {
-                    self.count_error(errno);
-                    self.hold(errno, now);
-                    return count;
-                }
+            // Another listener of this turn may have shut the doors, which `reopen` alone opens.
+            if !self.doors.is_open() || self.waits_for_place(now) {
+                return count;
+            }
+            match self.doors.accept(number, now, &self.poller, &self.engine.gate) {
+                Accepted::Client(socket, peer) => self.admit(socket, peer, now),
+                Accepted::Lost(_) => {}
+                Accepted::Nobody | Accepted::Exhausted(_) => return count,
             }
         }
         limit
     }
 
+    fn is_full(&self) -> bool {
+        self.engine.table.open() >= self.options.max_connections
+    }
+
+    /// Shuts the doors if clients shall wait and there is no place for one more.
+    fn waits_for_place(&mut self, now: Moment) -> bool {
+        if self.options.overload != Overload::Wait || self.engine.stopping() || !self.is_full() {
+            return false;
+        }
+        if self.engine.vacancy.await_one(|| self.is_full()) {
+            return false;
+        }
+        self.doors.fill(now, &self.poller, &self.engine.gate);
+        true
+    }
+
+    /// Opens the doors again when nothing stands against it any more. While clients wait for a
+    /// place, those that find one are accepted first: in steady overload the listeners stay
+    /// unwatched, and a place costs an accept and no more.
+    fn reopen(&mut self, now: Moment) {
+        if self.doors.is_full() && !(self.options.overload == Overload::Wait && self.is_full()) {
+            self.engine.vacancy.settle();
+            self.doors.unfill();
+            for number in self.doors.rotation() {
+                while self.doors.due().is_none() && !self.waits_for_place(now) {
+                    match self.doors.accept(number, now, &self.poller, &self.engine.gate) {
+                        Accepted::Client(socket, peer) => self.admit(socket, peer, now),
+                        Accepted::Lost(_) => {}
+                        Accepted::Nobody | Accepted::Exhausted(_) => break,
+                    }
+                }
+            }
+        }
+        self.doors.reopen(now, &self.poller, &self.engine.gate);
+    }
+
     /// Gives the client a slot and puts it into the run queue, or turns it away.
     fn admit(&mut self, socket: OwnedFd, peer: Peer, now: Moment) {
-        let engine = &self.engine;
+        let (engine, options) = (&self.engine, &self.options);
         let id = self.next_id;
         self.next_id += 1;
-        log::log!(
-            engine.options.connection_log, id, peer:%; "Accept new connection from {peer}..."
-        );
-        match engine.table.admit(Box::new(Connection::new(socket, id, peer, now))) {
+        log::log!(options.connection_log, id, peer:%; "Accept new connection from {peer}...");
+        let mut connection = Box::new(Connection::new(socket, id, peer, now));
+        let refused = match self.refusal(&mut connection) {
+            Some(rejection) => Err((rejection, connection)),
+            None => engine
+                .table
+                .admit(connection, options.max_connections)
+                .map_err(|connection| (Rejection::MaxConnections, connection)),
+        };
+        match refused {
             Ok(token) => {
                 let slot = engine.table.slot(token.slot);
-                let deadline = now + nanos(engine.options.idle_timeout);
+                let deadline = now.saturating_add(nanos(options.idle_timeout));
                 slot.set_armed(deadline);
                 self.deadlines.arm(token.slot, deadline);
                 engine.schedule.submit(&**engine, token);
             }
-            Err(connection) => {
-                engine.gate.rejected[Rejection::MaxConnections as usize].add(1);
-                let reason = Rejection::MaxConnections.label();
+            Err((rejection, connection)) => {
+                engine.gate.rejected[rejection as usize].add(1);
+                let reason = rejection.label();
                 log::debug!(id, peer:%, reason; "Connection from {peer} refused.");
-                let refused = Lingering::refused(connection.into_socket(), &self.busy_words);
-                self.linger(refused, now);
+                // Who is not wanted is not spoken to.
+                if rejection != Rejection::Denied {
+                    let refused = Lingering::refused(connection.into_socket(), &self.busy_words);
+                    self.linger(refused, now);
+                }
             }
         }
     }
 
-    fn count_error(&self, errno: Errno) -> &'static str {
-        let error = match errno {
-            Errno::MFILE => AcceptError::Emfile,
-            Errno::NFILE => AcceptError::Enfile,
-            Errno::NOBUFS => AcceptError::Enobufs,
-            Errno::NOMEM => AcceptError::Enomem,
-            Errno::CONNABORTED => AcceptError::Econnaborted,
-            _ => AcceptError::Other,
+    /// Why the client is not admitted, if it is not for want of a slot. Takes its seat.
+    fn refusal(&self, connection: &mut Connection) -> Option<Rejection> {
+        let options = &self.options;
+        let Peer::Tcp(address) = connection.peer else {
+            return None;
         };
-        self.engine.gate.accept_errors[error as usize].add(1);
-        error.label()
-    }
-
-    /// Stops accepting for a while: the machine is out of something.
-    fn hold(&mut self, errno: Errno, now: Moment) {
-        let length = self.pause.map_or(PAUSE.0, |last| (last.length * 2).min(PAUSE.1));
-        let fd = matches!(errno, Errno::MFILE | Errno::NFILE);
-        let cause = if fd { PauseCause::Fd } else { PauseCause::Pressure };
-        // Pauses come close together while it lasts; a line a second is enough.
-        if self.complained_at.is_none_or(|at| now - at >= nanos(PAUSE.1)) {
-            self.complained_at = Some(now);
-            log::error!(cause = cause.label(); "accepting pauses for {length:?}: {errno}");
+        let listed = |networks| Network::any_contains(networks, connection.peer);
+        if listed(&options.deny) || !(options.allow.is_empty() || listed(&options.allow)) {
+            return Some(Rejection::Denied);
         }
-        self.engine.gate.pauses[cause as usize].add(1);
-        self.engine.gate.paused.start(now);
-        self.pause = Some(Pause { until: now + nanos(length), length, holds: true });
-        for listener in &self.listeners {
-            if let Err(error) = self.poller.deregister(listener) {
-                log::debug!("a listener was not in the poller: {error}");
-            }
-        }
-    }
-
-    /// Accepts again when the pause is over.
-    fn resume(&mut self, now: Moment) {
-        let Some(pause) = &mut self.pause else {
-            return;
-        };
-        if !pause.holds || pause.until > now {
-            return;
-        }
-        pause.holds = false;
-        self.engine.gate.paused.stop(now);
-        for (number, listener) in self.listeners.iter().enumerate() {
-            if let Err(error) = self.poller.register(listener, number as u64) {
-                log::error!("a listener could not be watched: {error}");
-                pause.holds = true;
-                pause.until = now + nanos(PAUSE.1);
-                self.engine.gate.paused.start(now);
-                return;
-            }
-        }
+        let limit = options.max_connections_per_ip?;
+        connection.seat = self.engine.per_ip.take(address.ip(), limit);
+        connection.seat.is_none().then_some(Rejection::PerIp)
     }
 
     /// Polls for the workers while all of them are busy, and counts the time for which work
@@ -336,6 +335,55 @@ impl AcceptLoop {
         self.deadlines.arm(number, moment);
     }
 
+    /// The options were replaced.
+    fn retune(&mut self, old: &Options, now: Moment) {
+        self.doors.tune(&self.options);
+        if self.options.linger_timeout < old.linger_timeout {
+            self.parting.hurry(now, self.options.linger_timeout);
+        }
+        let times = |options: &Options| {
+            let Options { idle_timeout, message_timeout, write_timeout, max_age, .. } = *options;
+            (idle_timeout, message_timeout, write_timeout, max_age)
+        };
+        if times(old) != times(&self.options) {
+            let slots: Vec<u32> = self.engine.table.touched().map(|(number, _)| number).collect();
+            for number in slots {
+                self.set_new_deadline(number, old, now);
+            }
+        }
+    }
+
+    /// Finds the deadline of a parked connection by the new options; one that is served finds its
+    /// own when it parks.
+    fn set_new_deadline(&mut self, number: u32, old: &Options, now: Moment) {
+        let engine = Arc::clone(&self.engine);
+        let slot = engine.table.slot(number);
+        let Some((generation, wants)) = slot.cell.claim() else {
+            return;
+        };
+        if let Some(connection) = slot.connection().as_mut() {
+            let mut deadline = connection.deadline(&self.options, now);
+            if connection.is_idle() {
+                // It counts from the hand-back, which only the old deadline knows.
+                let whole = connection.deadline(old, now);
+                deadline = deadline.saturating_sub(whole.saturating_sub(slot.deadline()));
+            }
+            slot.set_deadline(deadline);
+            self.arm(number, deadline, now);
+        }
+        self.hand_back(number, generation, wants);
+    }
+
+    /// Parks a claimed connection again, or queues it if something has happened to it meanwhile.
+    fn hand_back(&self, number: u32, generation: u32, wants: Wants) {
+        let engine = &*self.engine;
+        let cell = &engine.table.slot(number).cell;
+        if cell.park(wants).is_err() {
+            cell.requeue();
+            engine.schedule.submit(engine, Token { slot: number, generation });
+        }
+    }
+
     /// Closes a connection if it is parked and past its deadline. No: it has to be looked at
     /// again.
     fn close_if_overdue(&self, number: u32, now: Moment) -> bool {
@@ -344,23 +392,19 @@ impl AcceptLoop {
         let Some((generation, wants)) = slot.cell.claim() else {
             return false;
         };
-        let reason = slot.connection().as_mut().and_then(|connection| {
-            let (deadline, reason) = engine.deadline(connection, now);
-            // An idle deadline counts from the last hand-back, which only the slot knows.
-            let deadline = if reason == Reason::Idle { slot.deadline() } else { deadline };
-            (deadline <= now).then_some(reason)
-        });
+        // The deadline is as of the hand-back, and stands until the next.
+        let overdue = slot.deadline() <= now;
+        let connection = slot.connection();
+        let reason =
+            connection.as_ref().filter(|_| overdue).map(|it| it.overdue(&self.options, now));
+        drop(connection);
         match reason {
             Some(reason) => {
-                engine.close(number, reason, &engine.gate.block);
+                engine.close(number, reason, &self.options, &engine.gate.block);
                 true
             }
             None => {
-                if slot.cell.park(wants).is_err() {
-                    slot.cell.requeue();
-                    let token = Token { slot: number, generation };
-                    engine.schedule.submit(engine, token);
-                }
+                self.hand_back(number, generation, wants);
                 false
             }
         }
@@ -368,23 +412,20 @@ impl AcceptLoop {
 
     /// Lets everyone in who waits, closes the listeners, and waits for what is owed.
     fn drain(mut self, keys: &mut Vec<u64>) -> Drain {
-        let mut drain = Drain::begin(&self.engine);
+        let mut drain = Drain::begin(&self.engine, &self.options);
         let now = self.engine.clock.now();
-        self.pause = None;
-        self.engine.gate.paused.stop(now);
+        self.doors.release(now, &self.engine.gate);
         // A client in the kernel's queue would get a reset when its listener closes.
-        for number in 0..self.listeners.len() {
+        for number in self.doors.own() {
             while self.accept(number, ACCEPTS_A_TURN, now) == ACCEPTS_A_TURN {}
         }
-        self.listeners.clear();
-        self.pause = None;
-        self.engine.gate.paused.stop(now);
-        self.parting.hurry(now);
+        self.doors.close(now, &self.poller, &self.engine.gate);
+        self.parting.hurry(now, DRAIN_LINGER);
         drain.call_all(&self.engine);
         while !drain.is_over(&self.engine, self.parting.is_empty()) {
             self.turn(keys, Some(drain.deadline()));
         }
-        drain.cut(&self.engine);
+        drain.cut(&self.engine, &self.options);
         drain.finish(self.pool, &self.engine);
         drain
     }

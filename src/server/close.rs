@@ -34,6 +34,8 @@ reasons! {
         WriteTimeout "write_timeout" "The client took no output for `write_timeout`.",
         TooLarge "message_too_large" "A message was longer than `max_message`.",
         Handler "handler" "The handler failed, panicked, or its reply was too long.",
+        MaxAge "max_age" "It was as old as `max_age` allows, and had every reply it was owed.",
+        Shed "shed" "It had waited for a worker longer than `max_queue_wait`, as others had.",
         Drain "drain" "The server stopped; what had arrived before was answered.",
         IoError "io_error" "The connection broke: a reset, or another error of the socket.",
     }
@@ -43,6 +45,8 @@ reasons! {
     /// Why a connection was refused.
     Rejection {
         MaxConnections "max_connections" "As many were open as `max_connections` allows.",
+        PerIp "per_ip" "Its address had as many open as `max_connections_per_ip` allows.",
+        Denied "denied" "Its address is in `deny`, or not in `allow`.",
     }
 }
 
@@ -62,6 +66,7 @@ reasons! {
     /// Why accepting paused.
     PauseCause {
         Fd "fd" "There were no descriptors left.",
+        Limit "limit" "As many were open as `max_connections` allows, and the others wait.",
         Pressure "pressure" "The kernel had no memory, or an error that is not one client's.",
     }
 }

@@ -3,9 +3,11 @@
 //! Owned by one slot of the table. Does the non-blocking reads and writes for whoever has it;
 //! knows nothing of messages, workers or deadlines.
 
-use super::clock::{Moment, NEVER};
+use super::clock::{Moment, NEVER, nanos};
 use super::close::Reason;
 use super::input::Input;
+use super::options::Options;
+use super::per_ip::Seat;
 use crate::protocol::Progress;
 use crate::service::Peer;
 use rustix::io::Errno;
@@ -36,8 +38,12 @@ pub(super) struct Connection {
     pub(super) message_since: Moment,
     /// Output that the socket had no room for.
     output: Output,
-    /// During a drain: how much of the input arrived before it and is still to be read.
+    /// Why it is to end when it has had what it is owed, if it is.
+    pub(super) leaving: Option<Reason>,
+    /// Then: how much of the input arrived before that and is still to be read.
     pub(super) quota: u64,
+    /// Its place among those of its address, if they are counted.
+    pub(super) seat: Option<Box<Seat>>,
     /// The service's own state.
     pub(super) state: Option<Box<dyn Any + Send>>,
 }
@@ -86,9 +92,64 @@ impl Connection {
             progress: Progress::default(),
             message_since: NEVER,
             output: Output::default(),
+            leaving: None,
             quota: u64::MAX,
+            seat: None,
             state: None,
         }
+    }
+
+    /// It is to end: what has arrived by now is still answered, and no more, so that a client that
+    /// keeps sending cannot hold it.
+    pub(super) fn leave(&mut self, reason: Reason) {
+        if self.leaving.is_none() {
+            self.leaving = Some(reason);
+            self.quota = self.unread_in_kernel();
+        }
+    }
+
+    /// When it has been open for long enough.
+    pub(super) fn expires(&self, options: &Options) -> Moment {
+        let Some(age) = options.max_age else {
+            return NEVER;
+        };
+        // Between 90 and 110 %. Clients that come together have numbers in sequence, which the
+        // golden ratio spreads evenly (Knuth, TAOCP 3, 6.4).
+        let spread = self.id.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+        let age = u128::from(nanos(age)) * u128::from(9 * 1024 + 2 * spread) / (10 * 1024);
+        self.opened.saturating_add(u64::try_from(age).unwrap_or(u64::MAX))
+    }
+
+    /// When it has waited long enough, if it is parked now.
+    pub(super) fn deadline(&mut self, options: &Options, now: Moment) -> Moment {
+        if self.owes_output() {
+            return self.write_progress().saturating_add(nanos(options.write_timeout));
+        }
+        let deadline = if self.input.is_empty() {
+            now.saturating_add(nanos(options.idle_timeout))
+        } else {
+            self.message_since = self.message_since.min(now);
+            self.message_since.saturating_add(nanos(options.message_timeout))
+        };
+        deadline.min(self.expires(options))
+    }
+
+    /// What it has waited for too long, now that its deadline has passed.
+    pub(super) fn overdue(&self, options: &Options, now: Moment) -> Reason {
+        if self.owes_output() {
+            Reason::WriteTimeout
+        } else if self.expires(options) <= now {
+            Reason::MaxAge
+        } else if self.input.is_empty() {
+            Reason::Idle
+        } else {
+            Reason::ReadTimeout
+        }
+    }
+
+    /// Whether it has nothing under way, neither input nor output.
+    pub(super) fn is_idle(&self) -> bool {
+        self.input.is_empty() && !self.owes_output()
     }
 
     pub(super) fn into_socket(self) -> OwnedFd {

@@ -6,7 +6,8 @@
 use super::clock::{Moment, nanos};
 use super::close::Reason;
 use super::engine::Engine;
-use super::pool::Pool;
+use super::options::Options;
+use super::pool::{Pool, worker_name};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -25,9 +26,10 @@ pub(super) struct Drain {
 }
 
 impl Drain {
-    pub(super) fn begin(engine: &Engine) -> Self {
+    pub(super) fn begin(engine: &Engine, options: &Options) -> Self {
         engine.gate.open.store(false, Ordering::SeqCst);
-        let deadline = engine.clock.now().saturating_add(nanos(engine.options.drain_timeout));
+        engine.begin_drain();
+        let deadline = engine.clock.now().saturating_add(nanos(options.drain_timeout));
         log::debug!("draining: {} connections are open", engine.table.open());
         Self { deadline, cut: 0, stuck: 0 }
     }
@@ -45,17 +47,17 @@ impl Drain {
 
     /// Whether everything is closed, or the time is up.
     pub(super) fn is_over(&self, engine: &Engine, none_lingers: bool) -> bool {
-        let all_closed = engine.table.open() == 0 && none_lingers && !engine.inbox.has_mail();
+        let all_closed = engine.all_closed() && none_lingers && !engine.inbox.has_mail();
         all_closed || engine.clock.now() >= self.deadline
     }
 
     /// Closes what is still open. Connections that a worker or the queue has are left to the end
     /// of the process.
-    pub(super) fn cut(&mut self, engine: &Engine) {
+    pub(super) fn cut(&mut self, engine: &Engine, options: &Options) {
         self.cut = engine.table.open();
         for (number, slot) in engine.table.touched() {
             if slot.cell.claim().is_some() {
-                engine.close(number, Reason::Drain, &engine.gate.block);
+                engine.close(number, Reason::Drain, options, &engine.gate.block);
             }
         }
     }
@@ -65,5 +67,16 @@ impl Drain {
         let left = Duration::from_nanos(self.deadline.saturating_sub(engine.clock.now()));
         // A worker that is not stuck needs no time, so a clean drain does not wait here.
         self.stuck = pool.finish(engine, Instant::now() + left.max(GRACE));
+        let now = engine.clock.now();
+        engine.crew.each(|place, block| {
+            let since = block.turn_since.load(Ordering::Relaxed);
+            if since != 0 {
+                log::error!(
+                    worker = worker_name(place), id = block.serving.load(Ordering::Relaxed),
+                    duration:? = Duration::from_nanos(now.saturating_sub(since));
+                    "a worker is left behind in its call"
+                );
+            }
+        });
     }
 }

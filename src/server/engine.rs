@@ -3,33 +3,37 @@
 //! Made by `Server`, borrowed by the workers and the accept loop. Each field is a part with a
 //! file of its own; this one only holds them together and lets the schedule see them.
 
-use super::clock::{Clock, Moment, nanos};
+use super::clock::{Clock, Moment};
 use super::close::{MessageError, Reason};
 use super::connection::{Connection, Read};
 use super::inbox::Inbox;
 use super::linger::Lingering;
+use super::live::Live;
 use super::options::Options;
+use super::per_ip::PerIp;
 use super::poller::Poller;
 use super::pool::Crew;
 use super::run_queue::RunQueue;
 use super::schedule::{Cell, Floor, Schedule, Signal, Token};
+use super::shedding::Shedder;
 use super::table::Table;
 use super::turn::words;
+use super::vacancy::Vacancy;
+use super::watchdog::Rest;
 use crate::metrics::{Block, Counter, Stopwatch};
-use crate::protocol::Splitter;
 use crate::service::Service;
 use crossbeam_utils::CachePadded;
 use rustix::net::Shutdown;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Everything shared between the threads of one server.
 pub(super) struct Engine {
-    pub(super) options: Options,
+    pub(super) options: Live<Options>,
     pub(super) service: Box<dyn Service>,
-    pub(super) splitter: Splitter,
     pub(super) clock: Clock,
     pub(super) table: Table,
     pub(super) queue: RunQueue,
@@ -38,6 +42,15 @@ pub(super) struct Engine {
     pub(super) inbox: Inbox,
     pub(super) crew: Crew,
     pub(super) gate: Gate,
+    pub(super) per_ip: Arc<PerIp>,
+    pub(super) vacancy: Vacancy,
+    pub(super) shedder: Shedder,
+    pub(super) rest: Rest,
+    /// Connections between their slot and the inbox.
+    closing: AtomicUsize,
+    /// A stop was asked for ...
+    leaving: AtomicBool,
+    /// ... and the drain has begun.
     stopping: AtomicBool,
 }
 
@@ -67,7 +80,6 @@ pub(super) struct Gate {
 impl Engine {
     pub(super) fn new(options: Options, service: Box<dyn Service>, gate: Gate) -> io::Result<Self> {
         Ok(Self {
-            splitter: Splitter::new(options.framing, options.max_message),
             clock: Clock::start(),
             table: Table::new(options.max_connections),
             queue: RunQueue::new(options.max_connections),
@@ -76,9 +88,15 @@ impl Engine {
             inbox: Inbox::new()?,
             crew: Crew::new(options.workers),
             gate,
+            per_ip: Arc::default(),
+            vacancy: Vacancy::new(),
+            shedder: Shedder::new(),
+            rest: Rest::default(),
+            closing: AtomicUsize::new(0),
+            leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             service,
-            options,
+            options: Live::new(options),
         })
     }
 
@@ -87,10 +105,36 @@ impl Engine {
         self.stopping.load(Ordering::SeqCst)
     }
 
-    /// Begins the drain; the accept loop does the rest.
-    pub(super) fn stop(&self) {
+    /// Begins the drain.
+    pub(super) fn begin_drain(&self) {
         self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the server was told to stop.
+    pub(super) fn leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
+    }
+
+    /// Tells it to; the accept loop does the rest.
+    pub(super) fn stop(&self) {
+        self.leaving.store(true, Ordering::SeqCst);
         self.inbox.ring();
+    }
+
+    /// Whether every connection is closed, but for those that linger. Asked in this order: what
+    /// leaves its slot is seen to be closing.
+    pub(super) fn all_closed(&self) -> bool {
+        self.table.open() == 0 && self.closing.load(Ordering::SeqCst) == 0
+    }
+
+    /// The mean time of a call so far, in nanoseconds.
+    pub(super) fn mean_call(&self) -> u64 {
+        let (mut count, mut sum) = (0, 0);
+        self.crew.each(|_, block| {
+            count += block.messages.get();
+            sum += block.handler_time.sum_nanos();
+        });
+        sum.checked_div(count).unwrap_or(0)
     }
 
     /// A new, empty block of counters.
@@ -102,18 +146,25 @@ impl Engine {
     ///
     /// What it owed is with the kernel. Its side of the stream ends here; the socket itself
     /// lingers with the accept loop unless the peer has ended too.
-    pub(super) fn close(&self, slot: u32, reason: Reason, block: &Block) {
+    pub(super) fn close(&self, slot: u32, reason: Reason, options: &Options, block: &Block) {
+        let closing = Closing::begin(self);
         let Some(mut connection) = self.table.release(slot) else {
             return;
         };
         let state = connection.state.take();
+        drop(connection.seat.take());
         // A connection that nobody has greeted is not in the poller.
         if !connection.fresh {
             self.poller.deregister(&*connection);
         }
         let open_for = self.clock.now().saturating_sub(connection.opened);
         block.connection_duration.observe(open_for);
-        self.log_closed(&connection, reason, Duration::from_nanos(open_for));
+        log::log!(
+            options.connection_log,
+            id = connection.id, peer:% = connection.peer, reason = reason.label(),
+            duration:? = Duration::from_nanos(open_for);
+            "Connection from {} closed.", connection.peer
+        );
         let closed = if wants_linger(&connection, reason) {
             let lingering = Lingering::new(connection.into_socket(), Some(reason));
             self.inbox.linger(lingering).and_then(|cut| cut.reason)
@@ -124,37 +175,32 @@ impl Engine {
         if let Some(reason) = closed {
             block.closed[reason as usize].add(1);
         }
-        if self.stopping() {
-            self.inbox.ring();
-        }
+        self.vacancy.freed(|| self.inbox.ring());
+        drop(closing);
         // The state's `drop` is the service's own code, and the caller may be the accept loop.
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
             log::error!("dropping a connection's state panicked: {}", words(&*panic));
             block.handler_panics.add(1);
         }
     }
+}
 
-    fn log_closed(&self, connection: &Connection, reason: Reason, open_for: Duration) {
-        log::log!(
-            self.options.connection_log,
-            id = connection.id, peer:% = connection.peer, reason = reason.label(),
-            duration:? = open_for;
-            "Connection from {} closed.", connection.peer
-        );
+/// A connection that has left its slot, until it is counted or lingers: a drain waits for it.
+struct Closing<'a>(&'a Engine);
+
+impl<'a> Closing<'a> {
+    fn begin(engine: &'a Engine) -> Self {
+        engine.closing.fetch_add(1, Ordering::SeqCst);
+        Self(engine)
     }
+}
 
-    /// When a connection that is about to be parked has waited long enough, and for what.
-    pub(super) fn deadline(&self, connection: &mut Connection, now: Moment) -> (Moment, Reason) {
-        let options = &self.options;
-        let (since, wait, reason) = if connection.owes_output() {
-            (connection.write_progress(), options.write_timeout, Reason::WriteTimeout)
-        } else if !connection.input.is_empty() {
-            connection.message_since = connection.message_since.min(now);
-            (connection.message_since, options.message_timeout, Reason::ReadTimeout)
-        } else {
-            (now, options.idle_timeout, Reason::Idle)
-        };
-        (since.saturating_add(nanos(wait)), reason)
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.closing.fetch_sub(1, Ordering::SeqCst);
+        if self.0.stopping() {
+            self.0.inbox.ring();
+        }
     }
 }
 

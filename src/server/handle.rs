@@ -1,11 +1,12 @@
 //! A server as other threads see it: stop, resize, observe.
 
 use super::address::Address;
+use super::clock::nanos;
 use super::close::{AcceptError, MessageError, PauseCause, Reason, Rejection};
 use super::engine::Engine;
 use super::listener::Listener;
-use super::options::MAX_WORKERS;
-use crate::metrics::{Block, Counter, ListenerStats, Snapshot, listen_backlog};
+use super::options::Options;
+use crate::metrics::{Block, Counter, ListenerStats, Snapshot, TurnNow, listen_backlog};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -29,22 +30,58 @@ impl Handle {
         }
     }
 
-    /// Begins the drain: no more clients are accepted, everything that has arrived is answered
-    /// once, then `run` returns, after `drain_timeout` at the latest. May be called again.
+    /// Tells the server to stop: it is not ready from now on. After `drain_delay` the drain
+    /// begins: no more clients are accepted, everything that has arrived is answered once, then
+    /// `run` returns, after `drain_timeout` at the latest. May be called again.
     pub fn stop(&self) {
         self.engine.stop();
     }
 
-    /// Whether the server accepts clients: it runs, and no drain has begun.
+    /// Whether the server wants clients: it runs, was not told to stop, and not every worker is
+    /// stuck.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.engine.gate.open.load(Ordering::SeqCst)
+        let engine = &*self.engine;
+        engine.gate.open.load(Ordering::SeqCst) && !engine.leaving() && !self.is_stuck()
+    }
+
+    /// Whether every worker has been in one call for longer than `stuck_after`.
+    #[must_use]
+    pub fn is_stuck(&self) -> bool {
+        let overdue = self.overdue();
+        overdue > 0 && overdue >= self.engine.crew.alive()
+    }
+
+    /// How many workers have been in one call for longer than `stuck_after`.
+    fn overdue(&self) -> usize {
+        let engine = &*self.engine;
+        let (now, patience) = (engine.clock.now(), nanos(engine.options.get().stuck_after));
+        let mut overdue = 0;
+        engine.crew.each(|_, block| {
+            let since = block.turn_since.load(Ordering::Relaxed);
+            overdue += usize::from(since != 0 && now.saturating_sub(since) > patience);
+        });
+        overdue
     }
 
     /// Whether [`stop`](Self::stop) has been called.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.engine.stopping()
+        self.engine.leaving()
+    }
+
+    /// Asks the accept loop for a sign of life, and returns the question's number: it has been
+    /// answered when [`pong`](Self::pong) says this number or a higher one. A loop that is well
+    /// answers at once, also in a drain.
+    #[must_use]
+    pub fn ping(&self) -> u64 {
+        self.engine.inbox.ask()
+    }
+
+    /// The number of the last [`ping`](Self::ping) that the accept loop has answered, 0 if none.
+    #[must_use]
+    pub fn pong(&self) -> u64 {
+        self.engine.inbox.answered()
     }
 
     /// The addresses listened on, in the order in which they were given, with the ports that the
@@ -59,17 +96,40 @@ impl Handle {
     ///
     /// # Errors
     ///
-    /// `workers` is 0 or above [`MAX_WORKERS`].
+    /// `workers` is 0 or above [`MAX_WORKERS`](super::MAX_WORKERS).
     pub fn resize(&self, workers: usize) -> Result<(), super::Error> {
-        if !(1..=MAX_WORKERS).contains(&workers) {
-            return Err(super::Error::Invalid(format!(
-                "a pool cannot have {workers} workers; allowed are 1 to {MAX_WORKERS}"
-            )));
+        self.change(|options| Options { workers, ..options.clone() })
+    }
+
+    /// The options in force.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        Options::clone(&self.engine.options.get())
+    }
+
+    /// Replaces the options, all at once, without closing a connection. New limits hold for what
+    /// comes; new time-outs for what waits already too; workers as with [`resize`](Self::resize).
+    ///
+    /// # Errors
+    ///
+    /// An option is out of its range, or cannot change while the server runs: `framing`,
+    /// `backlog`, `thread_prefix`, and `max_connections` above what it was at the start. Nothing
+    /// has changed then.
+    pub fn reload(&self, options: Options) -> Result<(), super::Error> {
+        self.change(|_| options)
+    }
+
+    fn change(&self, step: impl FnOnce(&Options) -> Options) -> Result<(), super::Error> {
+        let engine = &*self.engine;
+        let checked = |old: &Options| {
+            let new = step(old);
+            old.allows(&new, engine.table.places()).map(|()| new)
+        };
+        let options = engine.options.update(checked).map_err(super::Error::Invalid)?;
+        if !engine.stopping() {
+            engine.crew.want(options.workers, &engine.poller);
         }
-        if !self.engine.stopping() {
-            self.engine.crew.want(workers, &self.engine.poller);
-            self.engine.inbox.ring();
-        }
+        engine.inbox.ring();
         Ok(())
     }
 
@@ -78,32 +138,34 @@ impl Handle {
     #[must_use]
     pub fn stats(&self) -> Snapshot {
         let engine = &*self.engine;
+        let options = engine.options.get();
         let census = engine.table.census();
         let alive = engine.crew.alive();
         let now = engine.clock.now();
-        let nanos = |nanos: u64| nanos as f64 / 1e9;
+        let seconds = |nanos: u64| nanos as f64 / 1e9;
         let mut stats = Snapshot {
             ready: self.is_ready(),
+            draining: engine.leaving(),
             workers: alive,
             workers_limit: engine.crew.wanted(),
-            saturated_seconds: nanos(engine.gate.saturated.get()),
+            saturated_seconds: seconds(engine.gate.saturated.get()),
             resizes: vec![
                 ("grow", engine.crew.grown.load(Ordering::Relaxed)),
                 ("shrink", engine.crew.shrunk.load(Ordering::Relaxed)),
             ],
-            queue_limit: engine.options.max_connections,
+            queue_limit: engine.table.places(),
             parked: census.parked,
             queued: census.queued,
             active: census.active,
             closing: engine.gate.lingering.load(Ordering::Relaxed),
-            connections_limit: engine.options.max_connections,
+            connections_limit: options.max_connections,
             accepted: self.accepted(),
             rejected: labelled(Rejection::LABELS),
             closed: labelled(Reason::LABELS),
             message_errors: labelled(MessageError::LABELS),
             accept_errors: labelled(AcceptError::LABELS),
             accept_pauses: labelled(PauseCause::LABELS),
-            accept_paused_seconds: nanos(engine.gate.paused.read(now)),
+            accept_paused_seconds: seconds(engine.gate.paused.read(now)),
             ..Snapshot::default()
         };
         add(&mut stats.rejected, &engine.gate.rejected);
@@ -111,20 +173,25 @@ impl Handle {
         add(&mut stats.accept_pauses, &engine.gate.pauses);
         add_block(&mut stats, &engine.gate.block);
         let mut busy = 0;
-        engine.crew.sum(|block| {
+        engine.crew.each(|_, block| {
             add_block(&mut stats, block);
             busy += block.busy.read(now);
             let since = block.turn_since.load(Ordering::Relaxed);
-            let turn = (since != 0).then(|| Duration::from_nanos(now.saturating_sub(since)));
-            stats.worker_turns_now.push(turn);
+            let turn = TurnNow {
+                running: Duration::from_nanos(now.saturating_sub(since)),
+                connection: block.serving.load(Ordering::Relaxed),
+            };
+            stats.worker_turns_now.push((since != 0).then_some(turn));
         });
         // From the same look at each worker, so that the two agree.
         let busy_workers = stats.worker_turns_now.iter().flatten().count();
         stats.workers_busy = busy_workers.min(alive);
+        let turns = stats.worker_turns_now.iter().flatten();
+        stats.workers_overdue = turns.filter(|turn| turn.running > options.stuck_after).count();
         // A worker that stops may have read the clock a little before we did: what was once
         // reported is never taken back, for a counter that falls reads as a restart.
         let busy = busy.max(engine.gate.busy_reported.fetch_max(busy, Ordering::Relaxed));
-        stats.worker_busy_seconds = nanos(busy);
+        stats.worker_busy_seconds = seconds(busy);
         stats
     }
 
@@ -137,9 +204,10 @@ impl Handle {
         };
         let mut listeners: Vec<_> = counters.map(stats).collect();
         if !self.engine.stopping() {
+            let backlog = self.engine.options.get().backlog;
             for (listener, bound) in listeners.iter_mut().zip(&*self.bound) {
                 if let Address::Tcp(address) = bound {
-                    listener.backlog = listen_backlog(*address, self.engine.options.backlog);
+                    listener.backlog = listen_backlog(*address, backlog);
                 }
             }
         }
@@ -166,6 +234,7 @@ fn add(sums: &mut [(&'static str, u64)], counters: &[Counter]) {
 fn add_block(stats: &mut Snapshot, block: &Block) {
     stats.messages += block.messages.get();
     stats.worker_turns += block.turns.get();
+    stats.queue_shed += block.shed.get();
     stats.worker_restarts += block.restarts.get();
     stats.parks += block.parks.get();
     block.queue_wait.add_to(&mut stats.queue_wait);

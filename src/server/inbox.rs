@@ -29,6 +29,10 @@ pub(super) struct Inbox {
     sleeps_until: AtomicU64,
     /// No worker was idle, and the accept loop polls in their stead.
     ticking: AtomicBool,
+    /// Questions for a sign of life, ...
+    asked: AtomicU64,
+    /// ... and those of them that the accept loop has seen.
+    answered: AtomicU64,
 }
 
 impl Inbox {
@@ -39,6 +43,8 @@ impl Inbox {
             sleeps_until: AtomicU64::new(0),
             // A worker that has never been idle says nothing when it takes its first job.
             ticking: AtomicBool::new(true),
+            asked: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
         })
     }
 
@@ -50,6 +56,18 @@ impl Inbox {
     /// Ends the accept loop's wait.
     pub(super) fn ring(&self) {
         self.alarm.ring();
+    }
+
+    /// Asks the accept loop for a sign of life; returns the question's number.
+    pub(super) fn ask(&self) -> u64 {
+        let number = self.asked.fetch_add(1, Ordering::SeqCst) + 1;
+        self.ring();
+        number
+    }
+
+    /// The number of the last question that the accept loop has answered.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::SeqCst)
     }
 
     /// Leaves a slot whose deadline has come nearer. Rings only if the loop would sleep too long.
@@ -112,6 +130,7 @@ impl Inbox {
     /// The accept loop is awake and takes its mail.
     pub(super) fn take(&self) -> Mail {
         self.sleeps_until.store(0, Ordering::SeqCst);
+        self.answered.store(self.asked.load(Ordering::SeqCst), Ordering::SeqCst);
         std::mem::take(&mut *self.mail())
     }
 

@@ -132,9 +132,9 @@ impl Parting {
         }
     }
 
-    /// A drain has begun: none lingers longer than it allows.
-    pub(super) fn hurry(&mut self, now: Moment) {
-        let latest = now + nanos(DRAIN_LINGER);
+    /// From now on none lingers for longer than `time`.
+    pub(super) fn hurry(&mut self, now: Moment, time: Duration) {
+        let latest = now.saturating_add(nanos(time));
         for lingering in self.sockets.values_mut() {
             lingering.until = lingering.until.min(latest);
         }

@@ -1,17 +1,21 @@
 //! Listening sockets: bound by whoever makes a server, accepted from by its accept loop.
 
 use super::address::Address;
+use super::options::Options;
 use crate::service::Peer;
 use rustix::io::Errno;
 use rustix::net::{SocketAddrAny, SocketFlags, acceptfrom_with, sockopt};
 use socket2::{Domain, SockAddr, Socket, Type};
-use std::fs;
+use std::ffi::OsString;
+use std::fs::{self, Permissions};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::FileTypeExt;
+use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 /// A socket that listens.
 #[derive(Debug)]
@@ -21,6 +25,7 @@ pub struct Listener {
     asked: Address,
     /// As it is: with the port that the kernel chose.
     bound: Address,
+    inherited: bool,
 }
 
 /// Why a [`Listener`] could not be had. Names the address and what was wrong with it.
@@ -53,6 +58,20 @@ impl Listener {
     ///
     /// The address is in use, not ours, or not allowed.
     pub fn bind(address: &Address, backlog: u32) -> Result<Self, ListenError> {
+        Self::bind_with_mode(address, backlog, None)
+    }
+
+    /// The same; a Unix socket's file gets these rights (`0o660`) before anybody can connect. A
+    /// TCP address has none.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub fn bind_with_mode(
+        address: &Address,
+        backlog: u32,
+        mode: Option<u32>,
+    ) -> Result<Self, ListenError> {
         let failed = |source| ListenError { address: address.clone(), source };
         let socket = match address {
             Address::Tcp(address) => bind_tcp(*address),
@@ -60,13 +79,45 @@ impl Listener {
         }
         .map_err(failed)?;
         let listen = || {
+            if let (Address::Unix(path), Some(mode)) = (address, mode) {
+                fs::set_permissions(path, Permissions::from_mode(mode))?;
+            }
             socket.listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
             socket.set_nonblocking(true)?;
             socket.local_addr()
         };
         let local = listen().map_err(failed)?;
         let bound = local.as_socket().map_or_else(|| address.clone(), Address::Tcp);
-        Ok(Self { socket, asked: address.clone(), bound })
+        Ok(Self { socket, asked: address.clone(), bound, inherited: false })
+    }
+
+    /// Takes a socket that somebody else has bound, listens on, and will keep when we are gone, as
+    /// systemd does. Its backlog is left as it is. At the end the clients in its queue are left to
+    /// the successor, and a Unix socket's file stays.
+    ///
+    /// # Errors
+    ///
+    /// It is not a TCP or Unix stream socket, or it does not listen.
+    pub fn inherit(socket: impl Into<OwnedFd>) -> io::Result<Self> {
+        let socket = Socket::from(socket.into());
+        let wrong = |what| Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+        if socket.r#type()? != Type::STREAM {
+            return wrong("it is not a stream socket");
+        }
+        if !sockopt::socket_acceptconn(&socket)? {
+            return wrong("it does not listen");
+        }
+        let Some(bound) = address(&socket.local_addr()?) else {
+            return wrong("it is neither a TCP nor a Unix socket");
+        };
+        socket.set_nonblocking(true)?;
+        Ok(Self { socket, asked: bound.clone(), bound, inherited: true })
+    }
+
+    /// Whether somebody else keeps the socket: then it is theirs to end, with all who wait.
+    #[must_use]
+    pub fn is_inherited(&self) -> bool {
+        self.inherited
     }
 
     /// The address as it was asked for.
@@ -79,6 +130,22 @@ impl Listener {
     #[must_use]
     pub fn local_addr(&self) -> &Address {
         &self.bound
+    }
+
+    /// Sets what the kernel does about silent TCP clients. Accepted sockets inherit it, so it
+    /// costs a connection nothing.
+    pub(super) fn tune(&self, options: &Options) -> io::Result<()> {
+        if !matches!(self.bound, Address::Tcp(_)) {
+            return Ok(());
+        }
+        sockopt::set_socket_keepalive(&self.socket, options.tcp_keepalive.is_some())?;
+        if let Some(idle) = options.tcp_keepalive {
+            // The kernel counts whole seconds.
+            sockopt::set_tcp_keepidle(&self.socket, idle.max(Duration::from_secs(1)))?;
+        }
+        let patience = options.tcp_user_timeout.unwrap_or_default().as_millis();
+        let patience = u32::try_from(patience).unwrap_or(u32::MAX);
+        Ok(sockopt::set_tcp_user_timeout(&self.socket, patience)?)
     }
 
     /// Takes the next client, without waiting. Its socket does not block, and a TCP one sends at
@@ -111,11 +178,26 @@ impl AsFd for Listener {
 
 impl Drop for Listener {
     fn drop(&mut self) {
-        if let Address::Unix(path) = &self.bound {
+        if let Address::Unix(path) = &self.bound
+            && !self.inherited
+        {
             // Somebody may have removed it before us.
             fs::remove_file(path).ok();
         }
     }
+}
+
+/// Where a socket is bound; a Unix socket without a file is written as `@name`.
+fn address(local: &SockAddr) -> Option<Address> {
+    if let Some(address) = local.as_socket() {
+        return Some(Address::Tcp(address));
+    }
+    let named = local.as_pathname().map(Path::to_owned);
+    let path = named.or_else(|| {
+        let name = local.as_abstract_namespace()?;
+        Some(OsString::from_vec([b"@", name].concat()).into())
+    });
+    path.map(Address::Unix)
 }
 
 fn bind_tcp(address: SocketAddr) -> io::Result<Socket> {

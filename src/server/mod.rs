@@ -22,6 +22,7 @@ mod clock;
 mod close;
 mod connection;
 mod deadlines;
+mod doors;
 mod drain;
 mod engine;
 mod handle;
@@ -29,15 +30,20 @@ mod inbox;
 mod input;
 mod linger;
 mod listener;
+mod live;
 mod network;
 mod options;
+mod per_ip;
 mod poller;
 mod pool;
 mod run_queue;
 mod schedule;
+mod shedding;
 mod sync;
 mod table;
 mod turn;
+mod vacancy;
+mod watchdog;
 mod worker;
 
 use crate::metrics::{Counter, Stopwatch, counters};
@@ -54,12 +60,13 @@ pub use address::Address;
 pub use handle::Handle;
 pub use listener::{ListenError, Listener};
 pub use network::Network;
-pub use options::{MAX_CONNECTIONS, MAX_MESSAGE, MAX_WORKERS, Options, default_workers};
+pub use options::{MAX_CONNECTIONS, MAX_MESSAGE, MAX_WORKERS, Options, Overload, default_workers};
 
 /// A server that listens and is ready to run.
 pub struct Server {
     engine: Arc<Engine>,
     listeners: Vec<Listener>,
+    on_stuck: Box<dyn Fn() + Send>,
 }
 
 /// Why a server could not be made or run.
@@ -96,10 +103,18 @@ impl Report {
 }
 
 /// Collects what a server needs; made by [`Server::builder`].
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Builder {
     options: Options,
     listeners: Vec<Listener>,
+    on_stuck: Option<Box<dyn Fn() + Send>>,
+}
+
+impl std::fmt::Debug for Builder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { options, listeners, .. } = self;
+        f.debug_struct("Builder").field("options", options).field("listeners", listeners).finish()
+    }
 }
 
 impl Builder {
@@ -143,6 +158,15 @@ impl Builder {
         self
     }
 
+    /// Has `action` called when every worker has been in one call for longer than `stuck_after`:
+    /// nothing is served any more, and nothing but the end of the process ends those calls. Runs on
+    /// the accept loop, which it must not block; once each time that it comes to this.
+    #[must_use]
+    pub fn on_stuck(mut self, action: impl Fn() + Send + 'static) -> Self {
+        self.on_stuck = Some(Box::new(action));
+        self
+    }
+
     /// Makes the server. Clients that connect from now on wait in the kernel's queue until it
     /// runs.
     ///
@@ -167,7 +191,8 @@ impl Builder {
             open: AtomicBool::new(false),
         };
         let engine = Engine::new(self.options, Box::new(service), gate)?;
-        Ok(Server { engine: Arc::new(engine), listeners: self.listeners })
+        let on_stuck = self.on_stuck.unwrap_or_else(|| Box::new(|| {}));
+        Ok(Server { engine: Arc::new(engine), listeners: self.listeners, on_stuck })
     }
 }
 
@@ -196,10 +221,11 @@ impl Server {
     /// If the kernel's epoll fails on descriptors of our own.
     pub fn run(self) -> Result<Report, Error> {
         let mut words = Vec::new();
-        let limit = self.engine.options.max_pending_output;
-        self.engine.service.refuse(Refusal::Busy, &mut Reply::new(&mut words, limit));
-        words.extend_from_slice(self.engine.options.framing.ending().bytes());
-        let drain = AcceptLoop::new(self.engine, self.listeners, words)?.run();
+        let options = self.engine.options.get();
+        let mut reply = Reply::new(&mut words, options.max_pending_output);
+        self.engine.service.refuse(Refusal::Busy, &mut reply);
+        words.extend_from_slice(options.framing.ending().bytes());
+        let drain = AcceptLoop::new(self.engine, self.listeners, words, self.on_stuck)?.run();
         Ok(Report { cut: drain.cut, stuck: drain.stuck })
     }
 }

@@ -57,8 +57,10 @@ impl Crew {
     /// Asks for so many workers. Those too many leave when they come to it; the accept loop
     /// starts those missing.
     pub(super) fn want(&self, workers: usize, poller: &Poller) {
-        self.wanted.store(workers, Ordering::SeqCst);
-        if self.alive() > workers {
+        // None are wanted only when the pool is over, and that is for good.
+        let unless_over = |wanted| (wanted != 0).then_some(workers);
+        let asked = self.wanted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, unless_over);
+        if asked.is_ok() && self.alive() > workers {
             poller.stop();
         }
     }
@@ -88,10 +90,10 @@ impl Crew {
         }
     }
 
-    /// Reads something of every place's counters.
-    pub(super) fn sum(&self, mut each: impl FnMut(&Block)) {
-        for block in &self.places().blocks {
-            each(block);
+    /// Looks at every place's counters.
+    pub(super) fn each(&self, mut look: impl FnMut(usize, &Block)) {
+        for (place, block) in self.places().blocks.iter().enumerate() {
+            look(place, block);
         }
     }
 
@@ -133,7 +135,7 @@ impl Pool {
     /// # Errors
     ///
     /// The system refused a thread. Those started before it work.
-    pub(super) fn grow(&self, engine: &Arc<Engine>) -> io::Result<()> {
+    pub(super) fn grow(&self, engine: &Arc<Engine>, thread_prefix: &str) -> io::Result<()> {
         let crew = &engine.crew;
         if crew.alive() >= crew.wanted() {
             return Ok(());
@@ -142,8 +144,7 @@ impl Pool {
         let more = |alive| (alive < crew.wanted()).then(|| alive + 1);
         while crew.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {
             let (place, block) = crew.enter();
-            let name =
-                thread_name(&engine.options.thread_prefix, &format!("work-{:02}", place + 1));
+            let name = thread_name(thread_prefix, &worker_name(place));
             let (shared, alive) = (Arc::clone(engine), self.alive.clone());
             let spawned = thread::Builder::new().name(name).spawn(move || {
                 work(&shared, &block);
@@ -184,6 +185,11 @@ fn work(engine: &Engine, block: &Block) {
         log::error!("a worker's turn panicked: {}", words(&*panic));
         worker.recover();
     }
+}
+
+/// What the worker of a place is called.
+pub(super) fn worker_name(place: usize) -> String {
+    format!("work-{:02}", place + 1)
 }
 
 /// A name of at most 15 bytes, which is what the kernel shows.

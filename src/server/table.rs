@@ -71,6 +71,12 @@ struct Vacant {
     untouched: u32,
 }
 
+impl Vacant {
+    fn taken(&self) -> usize {
+        self.untouched as usize - self.given_back.len()
+    }
+}
+
 /// All slots.
 #[derive(Debug)]
 pub(super) struct Table {
@@ -92,6 +98,11 @@ impl Table {
         }
     }
 
+    /// How many connections have room.
+    pub(super) fn places(&self) -> usize {
+        self.slots.len()
+    }
+
     pub(super) fn slot(&self, slot: u32) -> &Slot {
         &self.slots[slot as usize]
     }
@@ -101,11 +112,19 @@ impl Table {
         (0..).zip(&self.slots[..self.vacant().untouched as usize])
     }
 
-    /// Puts a connection into a free slot, in phase `Queued`, or gives it back if there is none.
-    /// The caller pushes the token.
-    pub(super) fn admit(&self, connection: Box<Connection>) -> Result<Token, Box<Connection>> {
+    /// Puts a connection into a free slot, in phase `Queued`, or gives it back if there is none
+    /// or `limit` are taken. The caller pushes the token.
+    pub(super) fn admit(
+        &self,
+        connection: Box<Connection>,
+        limit: usize,
+    ) -> Result<Token, Box<Connection>> {
         let slot = {
             let mut vacant = self.vacant();
+            // A reload may have made the limit smaller than the table.
+            if vacant.taken() >= limit {
+                return Err(connection);
+            }
             match vacant.given_back.pop() {
                 Some(slot) => slot,
                 None if (vacant.untouched as usize) < self.slots.len() => {
@@ -132,8 +151,7 @@ impl Table {
 
     /// Connections that hold a slot.
     pub(super) fn open(&self) -> usize {
-        let vacant = self.vacant();
-        vacant.untouched as usize - vacant.given_back.len()
+        self.vacant().taken()
     }
 
     /// Counts the phases by looking at every touched slot: it costs the scrape a few

@@ -9,9 +9,10 @@ use super::close::{MessageError, Reason};
 use super::connection::{Connection, Read, Written};
 use super::engine::Engine;
 use super::input::Input;
+use super::options::Options;
 use super::schedule::{Token, Wants};
 use crate::metrics::{Block, FIRST_BUCKET_NANOS};
-use crate::protocol::{Ending, Split};
+use crate::protocol::{Ending, Split, Splitter};
 use crate::service::{Context, Flow, Refusal, Reply, Service, ServiceError};
 use std::any::Any;
 use std::ops::ControlFlow;
@@ -54,20 +55,20 @@ impl Budget {
 /// A worker's buffers, which serve one connection after the other.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    input: Input,
-    output: Vec<u8>,
+    pub(super) input: Input,
+    pub(super) output: Vec<u8>,
 }
 
 /// One connection at one worker.
 pub(super) struct Turn<'a> {
-    pub(super) engine: &'a Engine,
-    pub(super) block: &'a Block,
-    pub(super) connection: &'a mut Connection,
-    pub(super) budget: &'a mut Budget,
+    engine: &'a Engine,
+    block: &'a Block,
+    options: &'a Options,
+    token: Token,
+    connection: &'a mut Connection,
+    budget: &'a mut Budget,
     /// The last reading of the clock.
-    pub(super) now: &'a mut Moment,
-    /// Whether the drain had begun when the turn did.
-    pub(super) stopping: bool,
+    now: &'a mut Moment,
     /// Replies not yet sent.
     output: &'a mut Vec<u8>,
     /// The last read took all there was.
@@ -79,48 +80,73 @@ pub(super) struct Turn<'a> {
 type Step = ControlFlow<Outcome>;
 
 impl<'a> Turn<'a> {
-    /// Serves `connection`, which is the caller's, as `token`.
-    pub(super) fn serve(
-        engine: &'a Engine,
-        block: &'a Block,
+    /// A turn of `connection`, which is the caller's, as `token`.
+    pub(super) fn new(
+        (engine, block, options): (&'a Engine, &'a Block, &'a Options),
         (token, connection): (Token, &'a mut Connection),
-        scratch: &'a mut Scratch,
+        output: &'a mut Vec<u8>,
         budget: &'a mut Budget,
         now: &'a mut Moment,
-        stopping: bool,
-    ) -> Outcome {
-        let Scratch { input: spare, output } = scratch;
+    ) -> Self {
         debug_assert!(output.is_empty(), "the last turn has sent or kept its output");
-        let mut turn = Turn {
+        if engine.stopping() {
+            connection.leave(Reason::Drain);
+        } else if connection.expires(options) <= *now {
+            connection.leave(Reason::MaxAge);
+        }
+        Self {
             engine,
             block,
+            options,
+            token,
             connection,
             budget,
             now,
-            stopping,
             output,
             drained: false,
             quick: (0, 0),
-        };
-        if let ControlFlow::Break(outcome) = turn.begin(token) {
+        }
+    }
+
+    /// Serves the connection.
+    pub(super) fn serve(&mut self, spare: &mut Input) -> Outcome {
+        if let ControlFlow::Break(outcome) = self.begin() {
             return outcome;
         }
-        let mut input = Input::begin(&mut turn.connection.input, spare);
-        let outcome = turn.work(&mut input);
-        turn.settle_calls();
-        input.put_away(&mut turn.connection.input, spare);
+        let mut input = Input::begin(&mut self.connection.input, spare);
+        let outcome = self.work(&mut input);
+        self.settle_calls();
+        input.put_away(&mut self.connection.input, spare);
         outcome
     }
 
-    /// What comes before any input: the greeting, or the output still owed.
-    fn begin(&mut self, token: Token) -> Step {
-        if self.stopping && self.connection.quota == u64::MAX {
-            // What has arrived by now is still answered, and no more, so that a client that
-            // keeps sending cannot hold the drain.
-            self.connection.quota = self.connection.unread_in_kernel();
+    /// Whether serving it may mean work that it could be refused. One that has left, or has only
+    /// output to be rid of, is no load; and what a drain owes is not refused.
+    pub(super) fn asks_for_work(&self) -> bool {
+        let connection = &*self.connection;
+        let comes_to_an_end = connection.leaving.is_some() || connection.ending.is_some();
+        let speaks = || !connection.input.is_empty() || connection.unread_in_kernel() > 0;
+        !comes_to_an_end && !connection.owes_output() && (connection.fresh || speaks())
+    }
+
+    /// Refuses to serve it: it has waited too long, as have others.
+    pub(super) fn shed(&mut self) -> Outcome {
+        self.block.shed.add(1);
+        let mut refuse = || {
+            self.register()?;
+            self.say(Refusal::Busy);
+            self.end(Reason::Shed)
+        };
+        match refuse() {
+            ControlFlow::Break(outcome) => outcome,
+            ControlFlow::Continue(()) => unreachable!("the end of a connection ends its turn"),
         }
+    }
+
+    /// What comes before any input: the greeting, or the output still owed.
+    fn begin(&mut self) -> Step {
         if self.connection.fresh {
-            return self.greet(token);
+            return self.greet();
         }
         if self.connection.owes_output() {
             let before = *self.now;
@@ -133,13 +159,22 @@ impl<'a> Turn<'a> {
         }
     }
 
-    fn greet(&mut self, token: Token) -> Step {
-        if let Err(error) = self.engine.poller.register(self.connection, token) {
+    /// Has the poller watch the connection, if it does not yet.
+    fn register(&mut self) -> Step {
+        if !self.connection.fresh {
+            return ControlFlow::Continue(());
+        }
+        if let Err(error) = self.engine.poller.register(self.connection, self.token) {
             log::warn!(id = self.connection.id; "a socket could not be watched: {error}");
             return ControlFlow::Break(Outcome::Close(Reason::IoError));
         }
         self.connection.fresh = false;
-        let ending = self.engine.options.framing.ending();
+        ControlFlow::Continue(())
+    }
+
+    fn greet(&mut self) -> Step {
+        self.register()?;
+        let ending = self.options.framing.ending();
         self.call(ending, |service, ctx, reply| service.greet(ctx, reply))?;
         // A client may wait for the greeting before it sends anything.
         self.flush()
@@ -157,17 +192,22 @@ impl<'a> Turn<'a> {
         }
     }
 
+    fn splitter(&self) -> Splitter {
+        Splitter::new(self.options.framing, self.options.max_message)
+    }
+
     /// Answers every whole message of the buffer.
     fn answer(&mut self, input: &mut Input) -> Step {
+        let splitter = self.splitter();
         loop {
             let at_end = self.connection.at_end;
             let progress = &mut self.connection.progress;
-            let split = self.engine.splitter.split(progress, input.unread(), at_end);
+            let split = splitter.split(progress, input.unread(), at_end);
             let (body, ending, consumed) = match split {
                 Split::Message { body, ending, consumed } => (body, ending, consumed),
                 Split::Incomplete => return ControlFlow::Continue(()),
                 Split::TooLong => {
-                    let limit = self.engine.options.max_message;
+                    let limit = self.options.max_message;
                     return self.refuse(MessageError::TooLarge, Refusal::TooLong { limit });
                 }
             };
@@ -196,8 +236,10 @@ impl<'a> Turn<'a> {
             }
             return self.end(Reason::Client);
         }
-        if self.connection.quota == 0 || (self.stopping && self.drained) {
-            return self.end(Reason::Drain);
+        if let Some(reason) = self.connection.leaving
+            && (self.connection.quota == 0 || self.drained)
+        {
+            return self.end(reason);
         }
         if self.drained {
             return self.flush_then(Outcome::Park(Wants::Input));
@@ -206,7 +248,7 @@ impl<'a> Turn<'a> {
             return self.flush_then(Outcome::Requeue);
         }
         let room = input.room();
-        let limit = self.engine.splitter.read_limit(&self.connection.progress, room.len());
+        let limit = self.splitter().read_limit(&self.connection.progress, room.len());
         let limit = limit.min(usize::try_from(self.connection.quota).unwrap_or(usize::MAX));
         match self.connection.read(&mut room[..limit]) {
             Read::Bytes(count) => {
@@ -214,7 +256,7 @@ impl<'a> Turn<'a> {
                 *self.now = self.engine.clock.now();
                 input.filled(count);
                 self.block.received_bytes.add(count as u64);
-                if self.stopping {
+                if self.connection.leaving.is_some() {
                     self.connection.quota -= count as u64;
                 }
                 // A short read has taken all there was, unless the end was there too: no
@@ -257,9 +299,9 @@ impl<'a> Turn<'a> {
     {
         let start = self.output.len();
         let connection = &mut *self.connection;
-        let mut ctx =
-            Context::new(connection.id, connection.peer, self.stopping, &mut connection.state);
-        let mut reply = Reply::new(self.output, self.engine.options.max_pending_output);
+        let stopping = connection.leaving == Some(Reason::Drain);
+        let mut ctx = Context::new(connection.id, connection.peer, stopping, &mut connection.state);
+        let mut reply = Reply::new(self.output, self.options.max_pending_output);
         let service = &*self.engine.service;
         // The service is shared and may be left half-changed by a panic; that is its own affair,
         // as it is with any lock that a panic poisons. Ours is only the reply, which is dropped.
@@ -299,16 +341,20 @@ impl<'a> Turn<'a> {
     /// Last words, and the end.
     fn refuse(&mut self, error: MessageError, refusal: Refusal) -> Step {
         self.count(error);
-        let mut reply = Reply::new(self.output, self.engine.options.max_pending_output);
-        let service = &*self.engine.service;
-        if catch_unwind(AssertUnwindSafe(|| service.refuse(refusal, &mut reply))).is_err() {
-            reply.clear();
-        }
-        self.output.extend_from_slice(self.engine.options.framing.ending().bytes());
+        self.say(refusal);
         self.end(match refusal {
             Refusal::TooLong { .. } => Reason::TooLarge,
             Refusal::Internal | Refusal::Busy => Reason::Handler,
         })
+    }
+
+    fn say(&mut self, refusal: Refusal) {
+        let mut reply = Reply::new(self.output, self.options.max_pending_output);
+        let service = &*self.engine.service;
+        if catch_unwind(AssertUnwindSafe(|| service.refuse(refusal, &mut reply))).is_err() {
+            reply.clear();
+        }
+        self.output.extend_from_slice(self.options.framing.ending().bytes());
     }
 
     /// Sends what is gathered, then closes; a full socket closes when it has taken the rest.

@@ -7,6 +7,8 @@ use super::clock::{Moment, nanos};
 use super::close::Reason;
 use super::connection::Connection;
 use super::engine::Engine;
+use super::live::Seen;
+use super::options::Options;
 use super::schedule::{Events, Job, Next, Signal};
 use super::turn::{Budget, Outcome, Scratch, Turn};
 use crate::metrics::Block;
@@ -22,6 +24,7 @@ const SWEEP_TIME: Duration = Duration::from_millis(1);
 pub(super) struct Worker<'a> {
     engine: &'a Engine,
     block: &'a Block,
+    options: Seen<Options>,
     scratch: Scratch,
     signals: Vec<Signal>,
     /// The slot of the connection it serves, for whoever cleans up if a turn panics.
@@ -37,6 +40,7 @@ impl<'a> Worker<'a> {
         Self {
             engine,
             block,
+            options: engine.options.seen(),
             scratch: Scratch::default(),
             signals: Vec::with_capacity(16),
             holding: None,
@@ -90,7 +94,7 @@ impl<'a> Worker<'a> {
         self.block.busy.stop(self.engine.clock.now());
         self.block.turn_since.store(0, Ordering::Relaxed);
         if let Some(slot) = self.holding.take() {
-            self.engine.close(slot, Reason::Handler, self.block);
+            self.engine.close(slot, Reason::Handler, &self.options, self.block);
         }
     }
 
@@ -112,27 +116,30 @@ impl<'a> Worker<'a> {
         let Job { token, mut events, queued } = job;
         let engine = self.engine;
         let slot = engine.table.slot(token.slot);
-        self.begin_turn(queued);
+        let mut late = self.begin_turn(queued);
         let mut budget = Budget::new(self.now);
         self.holding = Some(token.slot);
         loop {
-            let stopping = engine.stopping();
             let (outcome, deadline) = {
                 let mut guard = slot.connection();
                 let Some(connection) = guard.as_mut() else {
                     unreachable!("a connection that is served stands in its slot");
                 };
                 connection.hung_up |= events.meets(Events::END.and(Events::GONE));
-                let served = (token, &mut **connection);
-                let outcome = Turn::serve(
-                    engine,
-                    self.block,
-                    served,
-                    &mut self.scratch,
+                self.block.serving.store(connection.id, Ordering::Relaxed);
+                let mut turn = Turn::new(
+                    (engine, self.block, &self.options),
+                    (token, &mut **connection),
+                    &mut self.scratch.output,
                     &mut budget,
                     &mut self.now,
-                    stopping,
                 );
+                // Refused once, it is only to be rid of.
+                let outcome = if std::mem::take(&mut late) && turn.asks_for_work() {
+                    turn.shed()
+                } else {
+                    turn.serve(&mut self.scratch.input)
+                };
                 self.settle(outcome, connection, self.now)
             };
             match outcome {
@@ -158,7 +165,7 @@ impl<'a> Worker<'a> {
                 Outcome::Close(reason) => {
                     // From here on the slot may be another tenant's.
                     self.holding = None;
-                    engine.close(token.slot, reason, self.block);
+                    engine.close(token.slot, reason, &self.options, self.block);
                     break;
                 }
             }
@@ -167,12 +174,23 @@ impl<'a> Worker<'a> {
         self.block.turn_since.store(0, Ordering::Relaxed);
     }
 
-    fn begin_turn(&self, queued: Option<Moment>) {
+    /// Counts the turn. Says whether its connection has waited too long to be served.
+    fn begin_turn(&mut self, queued: Option<Moment>) -> bool {
+        let engine = self.engine;
+        // A reload takes effect from here.
+        self.options.refresh(&engine.options);
         // Past the queue is a turn without a wait.
         let wait = queued.map_or(0, |queued| self.now.saturating_sub(queued));
         self.block.queue_wait.observe(wait);
         self.block.turns.add(1);
         self.block.turn_since.store(self.now.max(1), Ordering::Relaxed);
+        if engine.rest.ends() {
+            engine.inbox.ring();
+        }
+        let now = self.now;
+        self.options
+            .max_queue_wait
+            .is_some_and(|longest| engine.shedder.sheds(wait, longest, now, || engine.mean_call()))
     }
 
     /// Finds the deadline of a connection that is about to be parked; one that has passed closes
@@ -186,7 +204,10 @@ impl<'a> Worker<'a> {
         let Outcome::Park(_) = outcome else {
             return (outcome, 0);
         };
-        let (deadline, reason) = self.engine.deadline(connection, now);
-        if deadline <= now { (Outcome::Close(reason), 0) } else { (outcome, deadline) }
+        let deadline = connection.deadline(&self.options, now);
+        if deadline <= now {
+            return (Outcome::Close(connection.overdue(&self.options, now)), 0);
+        }
+        (outcome, deadline)
     }
 }

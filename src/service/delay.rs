@@ -1,22 +1,52 @@
 //! A service that takes its time: the tutorial's `sleep(1)`.
 
 use super::{Context, Flow, Refusal, Reply, Service, ServiceError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 use std::time::Duration;
 
 /// Sleeps before each message of another service, on the worker that serves it: work that blocks,
 /// for trying out pool sizes and for the tutorial's server (one second a message, `exit` too).
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Delayed<S> {
     inner: S,
-    delay: Duration,
+    delay: Delay,
+}
+
+/// A delay that can be changed while a service uses it. A clone is the same delay.
+#[derive(Debug, Clone, Default)]
+pub struct Delay {
+    nanos: Arc<AtomicU64>,
+}
+
+impl Delay {
+    /// Changes it for messages from now on. More than 584 years is as long as that.
+    pub fn set(&self, delay: Duration) {
+        let nanos = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.store(nanos, Ordering::Relaxed);
+    }
+
+    /// What it is now.
+    #[must_use]
+    pub fn get(&self) -> Duration {
+        Duration::from_nanos(self.nanos.load(Ordering::Relaxed))
+    }
+}
+
+impl From<Duration> for Delay {
+    fn from(duration: Duration) -> Self {
+        let delay = Self::default();
+        delay.set(duration);
+        delay
+    }
 }
 
 impl<S: Service> Delayed<S> {
     /// `inner`, with `delay` before each message. Zero does not sleep at all.
     #[must_use]
-    pub fn new(inner: S, delay: Duration) -> Self {
-        Self { inner, delay }
+    pub fn new(inner: S, delay: impl Into<Delay>) -> Self {
+        Self { inner, delay: delay.into() }
     }
 }
 
@@ -31,8 +61,9 @@ impl<S: Service> Service for Delayed<S> {
         message: &[u8],
         reply: &mut Reply<'_>,
     ) -> Result<Flow, ServiceError> {
-        if !self.delay.is_zero() {
-            thread::sleep(self.delay);
+        let delay = self.delay.get();
+        if !delay.is_zero() {
+            thread::sleep(delay);
         }
         self.inner.call(ctx, message, reply)
     }

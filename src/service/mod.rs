@@ -14,7 +14,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use delay::Delayed;
+pub use delay::{Delay, Delayed};
 pub use discard::Discard;
 pub use echo::Echo;
 pub use hello::Hello;

@@ -73,6 +73,8 @@ fn the_counters_agree_with_what_the_clients_did() {
             "_info",
             "welcomed_workers",
             "welcomed_ready",
+            "welcomed_config_last_reload",
+            "welcomed_log_messages_total{level=\"info\"}", // it has said that it starts
         ];
         let level = levels.iter().any(|level| name.contains(level));
         // A worker that has just started has been busy for some microseconds.
@@ -162,6 +164,8 @@ fn with_a_list_of_networks_others_get_403() {
 fn the_endpoint_counts_its_own_requests() {
     let server = Daemon::serve(&[]);
     let metrics = server.metrics.unwrap();
+    // When it answers a client, it is ready.
+    server.connect().expect("Welcome!");
     let first = scrape(metrics);
     assert_eq!(first["welcomed_admin_requests_total{path=\"/metrics\",code=\"2xx\"}"], 0.0);
     assert_eq!(get(metrics, "/nowhere").0, 404);

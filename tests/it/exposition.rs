@@ -178,6 +178,9 @@ fn distinct() -> Snapshot {
         write_time: spread(3),
         connection_duration: spread(4),
         worker_turns_now: Vec::new(),
+        draining: true,
+        workers_overdue: 29,
+        queue_shed: 30,
     }
 }
 
@@ -186,6 +189,9 @@ const DISTINCT: &[(&str, &str)] = &[
     ("workers", "1"),
     ("workers_limit", "2"),
     ("workers_busy", "3"),
+    ("draining", "1"),
+    ("workers_overdue", "29"),
+    ("queue_shed_total{reason=\"late\"}", "30"),
     ("connections{state=\"parked\"}", "4"),
     ("connections{state=\"queued\"}", "5"),
     ("connections{state=\"active\"}", "6"),

@@ -2,11 +2,12 @@
 
 use crate::support::{Client, Daemon, TestServer, count, eventually, talk};
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 use welcomed::protocol::Framing;
-use welcomed::server::Options;
+use welcomed::server::{Listener, Options};
 use welcomed::service::{Delayed, Discard, Echo, Hello};
 
 /// The tutorial's client, with Python 3's bytes and print.
@@ -244,4 +245,7 @@ fn a_unix_socket_is_served_and_its_file_goes_with_the_server() {
     handle.stop();
     assert!(running.join().unwrap().is_clean());
     eventually("the file is gone", || !path.exists());
+    let address = address.parse().unwrap();
+    let _listener = Listener::bind_with_mode(&address, 16, Some(0o600)).unwrap();
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }

@@ -5,11 +5,12 @@ use crate::support::{Client, TestServer, count, eventually, talk};
 use crossbeam_channel::bounded;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 use welcomed::protocol::Framing;
-use welcomed::server::Options;
-use welcomed::service::{Echo, Hello};
+use welcomed::server::{Listener, Options, Server};
+use welcomed::service::{Delayed, Echo, Hello};
 
 /// Line framing and few workers.
 fn options() -> Options {
@@ -266,4 +267,77 @@ fn a_burst_of_probes_that_connect_and_close_leaves_nothing() {
         drop(TcpStream::connect(server.address()).unwrap());
     }
     server.until("all are gone", |stats| stats.open() == 0 && stats.accepted[0].accepted == 1000);
+}
+
+#[test]
+fn an_old_connection_is_closed_when_it_has_its_replies() {
+    let options = Options { max_age: Some(short(300)), ..options() };
+    let server = TestServer::start(options, Delayed::new(Hello, short(1)));
+    let mut idle = server.connect();
+    idle.expect("Welcome!");
+    let mut half = server.connect();
+    half.expect("Welcome!").send("hal");
+    // One that never stops talking, each message sent before the last reply is read.
+    let mut busy = server.connect();
+    busy.expect("Welcome!");
+    busy.socket.write_all(b"0\n1\n").unwrap();
+    let mut answered = 0;
+    for n in 2.. {
+        let sent = busy.socket.write_all(format!("{n}\n").as_bytes());
+        let line = busy.line();
+        if line.is_empty() {
+            break;
+        }
+        assert_eq!(line, format!("Hello, {answered}!\n"));
+        answered += 1;
+        assert!(sent.is_ok(), "a reset before the end of the stream");
+    }
+    assert!(answered > 2);
+    assert_eq!(idle.rest(), "");
+    assert_eq!(half.rest(), "");
+    drop((idle, half, busy));
+    server.until("all for their age", |stats| count(&stats.closed, "max_age") == 3);
+}
+
+#[test]
+fn ages_are_spread() {
+    let age = short(1000);
+    let server = TestServer::start(Options { max_age: Some(age), ..options() }, Hello);
+    let clients: Vec<_> = (0..40)
+        .map(|_| {
+            let mut client = server.connect();
+            client.expect("Welcome!");
+            let connected = std::time::Instant::now();
+            thread::spawn(move || {
+                assert_eq!(client.rest(), "");
+                connected.elapsed()
+            })
+        })
+        .collect();
+    let mut lived: Vec<Duration> = clients.into_iter().map(|it| it.join().unwrap()).collect();
+    lived.sort();
+    assert!(lived[0] > short(850), "{:?}", lived[0]);
+    assert!(lived[39] - lived[0] > short(100), "from {:?} to {:?}", lived[0], lived[39]);
+}
+
+/// The kernel's timers are set for accepted sockets, and follow a reload.
+#[test]
+fn the_kernel_probes_silent_clients() {
+    use socket2::SockRef;
+    let listener = Listener::bind(&"127.0.0.1:0".parse().unwrap(), 16).unwrap();
+    // Another descriptor of the same socket, to look at its options.
+    let look = listener.as_fd().try_clone_to_owned().unwrap();
+    let kept = |idle: u64| {
+        let socket = SockRef::from(&look);
+        socket.keepalive().unwrap() && socket.tcp_keepalive_time().unwrap().as_secs() == idle
+    };
+    let builder = Server::builder().options(options()).listener(listener);
+    let server = TestServer::run(builder.build(Hello).unwrap());
+    server.connect().expect("Welcome!");
+    assert!(kept(60));
+    server.handle.reload(Options { tcp_keepalive: Some(short(7000)), ..options() }).unwrap();
+    eventually("the new time", || kept(7));
+    server.handle.reload(Options { tcp_keepalive: None, ..options() }).unwrap();
+    eventually("off", || !SockRef::from(&look).keepalive().unwrap());
+    drop(look);
 }

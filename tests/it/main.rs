@@ -3,18 +3,28 @@
 #![allow(clippy::unwrap_used, clippy::print_stderr)] // tests
 #![allow(missing_docs, unreachable_pub)] // no API
 
+mod activation;
+mod bench;
 mod browser;
 mod client;
 mod config;
 mod dashboards;
+mod deploy;
+mod drain;
 mod endpoint;
 mod exposition;
 mod fetch;
 mod hello;
 mod limits;
+mod log;
+mod manual;
 mod metrics;
+mod overload;
 mod page;
 mod prometheus;
+mod reload;
 mod services;
 mod stop;
 mod support;
+mod systemd;
+mod watchdog;

@@ -50,7 +50,9 @@ fn the_queue_wait_is_what_the_clients_measure() {
     server.until("all are parked again", |stats| stats.parked == u64::from(CLIENTS));
     let after = server.stats();
     let turns = after.queue_wait.count() - before.queue_wait.count();
-    assert_eq!(turns, u64::from(CLIENTS * MESSAGES), "one turn a message");
+    // One turn a message, and one more when the next came before the reply's worker was done.
+    let messages = u64::from(CLIENTS * MESSAGES);
+    assert!((messages..messages + messages / 10).contains(&turns), "{turns} turns");
     let said = (after.queue_wait.sum - before.queue_wait.sum) / turns as f64;
     // What the handler took of it is no wait.
     let handled = after.handler_time.sum - before.handler_time.sum;
@@ -78,7 +80,7 @@ fn a_call_that_still_runs_counts_as_busy() {
     server.until("it is seen while it runs", |stats| {
         stats.worker_busy_seconds > 0.05
             && stats.workers_busy == 1
-            && stats.worker_turns_now.iter().flatten().any(|turn| *turn > millis(50))
+            && stats.worker_turns_now.iter().flatten().any(|turn| turn.running > millis(50))
     });
     let mut last = 0.0;
     for _ in 0..1000 {

@@ -3,7 +3,9 @@
 
 use crate::browser::Browser;
 use crate::endpoint::{get, scrape};
+use crate::services::Gate;
 use crate::support::{Client, Daemon, TestServer, eventually, talk, tcp};
+use crossbeam_channel::bounded;
 use std::env;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -13,11 +15,15 @@ use std::time::Duration;
 use welcomed::endpoint::{Observed, SideEndpoint};
 use welcomed::protocol::Framing;
 use welcomed::server::{Listener, Options};
-use welcomed::service::Hello;
+use welcomed::service::{Hello, Service};
 
 const CONFIG: &str = "greeting = \"<b>1 < 2</b> & so on\"\n";
 
-/// A server of three workers with an endpoint.
+fn options() -> Options {
+    Options { workers: 3, framing: Framing::Line, ..Options::default() }
+}
+
+/// A server, of three workers if nothing else is said, with an endpoint.
 struct Site {
     // Dropped first: it reports on the server.
     endpoint: SideEndpoint,
@@ -26,8 +32,11 @@ struct Site {
 
 impl Site {
     fn start(address: &str) -> Self {
-        let options = Options { workers: 3, framing: Framing::Line, ..Options::default() };
-        let server = TestServer::start(options, Hello);
+        Self::of(address, options(), Hello)
+    }
+
+    fn of(address: &str, options: Options, service: impl Service) -> Self {
+        let server = TestServer::start(options, service);
         let mut listener = None;
         eventually("the port is free", || {
             listener = Listener::bind(&address.parse().unwrap(), 16).ok();
@@ -143,6 +152,91 @@ fn the_page_says_that_the_server_is_away_and_recovers() {
     let others: Vec<String> =
         browser.complaints().into_iter().filter(|line| !unanswered(line)).collect();
     assert_eq!(others, [""; 0]);
+}
+
+fn is_hidden(browser: &Browser, id: &str) -> bool {
+    let hidden = browser.run("return document.getElementById(arguments[0]).hidden", id);
+    hidden.as_bool().unwrap()
+}
+
+#[test]
+fn the_page_marks_stuck_workers_and_says_that_the_server_drains() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let (release, gate) = bounded(0);
+    let options = Options { stuck_after: Duration::from_millis(100), ..options() };
+    let site = Site::of("127.0.0.1:0", options, Gate::new("wait", gate));
+    browser.open(&format!("http://{}/", site.address()));
+    browser.until_text("state", |text| text == "ready");
+    assert_eq!(["stuck", "draining"].map(|id| is_hidden(&browser, id)), [true, true]);
+    assert_eq!(cell(&browser, "Pool", "stuck workers"), "0");
+
+    let mut clients: Vec<Client> = (0..3).map(|_| site.server.connect()).collect();
+    clients[0].send("wait\n");
+    browser.until_text("stuck", |text| text.starts_with("One worker has not come back from its"));
+    assert!(!is_hidden(&browser, "stuck"));
+    assert_eq!(browser.text("state"), "ready");
+    assert_eq!(browser.text("workers-note"), "3, 1 busy, 1 stuck");
+    assert_eq!(cell(&browser, "Pool", "stuck workers"), "1");
+    let marked = "return [...document.querySelectorAll('#workers .stuck')]
+        .map((square) => square.getAttribute('aria-label')).join()";
+    let marked = browser.run(marked, "").as_str().unwrap().to_owned();
+    assert!(marked.contains(": stuck for ") && !marked.contains(','), "one is marked: {marked}");
+
+    for client in &mut clients[1..] {
+        client.send("wait\n");
+    }
+    browser.until_text("stuck", |text| text.starts_with("No worker is left: none has come back"));
+    assert!(browser.text("state").starts_with("every worker has been in one call for longer"));
+    browser.until_text("sentence", |text| text.ends_with(": look whether the handler is stuck."));
+
+    (0..3).for_each(|_| release.send(()).unwrap());
+    for client in &mut clients {
+        client.expect("wait");
+    }
+    browser.until_text("stuck", str::is_empty);
+    assert!(is_hidden(&browser, "stuck"));
+    assert_eq!(browser.text("state"), "ready");
+
+    clients[0].send("wait\n");
+    site.server.until("it works", |stats| stats.workers_busy == 1);
+    site.server.handle.stop();
+    browser.until_text("draining", |text| text.starts_with("The server was told to stop"));
+    assert!(!is_hidden(&browser, "draining"));
+    assert_eq!(browser.text("state"), "draining");
+    release.send(()).unwrap();
+    clients[0].expect("wait");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
+fn the_page_counts_whom_an_overloaded_server_refuses() {
+    let Some(browser) = Browser::start() else {
+        return;
+    };
+    let longest = Some(Duration::from_millis(1));
+    let options = Options { workers: 1, max_queue_wait: longest, ..options() };
+    let (_release, gate) = bounded(0);
+    let site = Site::of("127.0.0.1:0", options, Gate::new("wait", gate));
+    browser.open(&format!("http://{}/", site.address()));
+    browser.until_text("state", |text| text == "ready");
+    assert_eq!(cell(&browser, "Shed", "late"), "0");
+    thread::scope(|scope| {
+        for _ in 0..12 {
+            scope.spawn(|| {
+                let mut client = site.server.connect();
+                let mut served = true;
+                while served && site.server.stats().queue_shed == 0 {
+                    served = client.send("slow\n").line() == "slow\n";
+                }
+            });
+        }
+    });
+    let shed = site.server.stats().queue_shed.to_string();
+    browser.until_text("queued-detail", |text| text.ends_with(&format!(", {shed} shed")));
+    assert_eq!(cell(&browser, "Shed", "late"), shed);
+    assert_eq!(browser.complaints(), [""; 0]);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, Scope};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tempfile::TempDir;
 
@@ -25,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(40);
 const HISTORY: Duration = Duration::from_secs(60);
 /// What stands for `$__rate_interval`: five scrapes.
 const INTERVAL: &str = "5s";
+/// What a client that is turned away is told.
+const BUSY: &str = "Busy, try again later.";
 /// Queries that show nothing in this test, and why.
 const EMPTY: &[(&str, &str)] = &[
     ("annotation Restarts", "no server is started anew"),
@@ -232,73 +234,174 @@ fn converse(server: SocketAddr, stop: &AtomicBool) {
 /// Comes again and again, and is turned away.
 fn knock(server: SocketAddr, stop: &AtomicBool) {
     while !stop.load(Ordering::Relaxed) {
-        Client::connect(server).expect("Busy, try again later.");
+        Client::connect(server).expect(BUSY);
         thread::sleep(Duration::from_millis(100)); // a client's pace
+    }
+}
+
+/// Comes again and again, and is served, or turned away at any moment.
+fn try_again(server: SocketAddr, stop: &AtomicBool) {
+    while !stop.load(Ordering::Relaxed) {
+        let mut client = Client::connect(server);
+        let mut said = client.line();
+        if said == "Welcome!\n" {
+            said = client.send("Ann\nexit\n").rest();
+        }
+        assert!(said.starts_with("Hello, Ann!\n") || said == format!("{BUSY}\n"), "{said:?}");
+        thread::sleep(Duration::from_millis(20)); // a client's pace
+    }
+}
+
+/// Keeps its place until told to stop.
+fn stay(mut client: Client, pause: Duration, stop: &AtomicBool) {
+    client.expect("Welcome!");
+    while !stop.load(Ordering::Relaxed) {
+        client.send("Ann\n").expect("Hello, Ann!");
+        thread::sleep(pause);
+    }
+}
+
+/// The servers that are watched. Nobody reads their logs.
+struct Scene {
+    /// Two workers for a dozen clients.
+    busy: Daemon,
+    /// Four places, which are taken.
+    full: Daemon,
+    /// Refuses who waits too long, and the eighth client of one address.
+    late: Daemon,
+    /// Takes each call for a stuck one, lets new clients wait, and reads its settings from a file.
+    faulty: Daemon,
+    folder: TempDir,
+}
+
+const FAULTY: &str = "
+[limits]
+max_connections = 2
+[overload]
+policy = \"wait\"
+[pool]
+workers = 3
+stuck_after = \"1ms\"
+[service]
+work_delay = \"100ms\"
+";
+
+impl Scene {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = |name: &str, text: &str| {
+            let path = folder.path().join(name);
+            fs::write(&path, text).unwrap();
+            path.to_str().unwrap().to_owned()
+        };
+        let late = "[overload]\nmax_queue_wait = \"20ms\"\n[limits]\nmax_connections_per_ip = 7";
+        let (late, faulty) = (file("late.toml", late), file("faulty.toml", FAULTY));
+        let quiet = |arguments: &[&str]| {
+            Daemon::serve(&[arguments, &["--framing", "line", "--log-level", "off"]].concat())
+        };
+        Self {
+            busy: quiet(&["--workers", "2", "--work-delay", "100ms"]),
+            full: quiet(&["--max-connections", "4"]),
+            late: quiet(&["--workers", "1", "--work-delay", "50ms", "--config", &late]),
+            faulty: quiet(&["--config", &faulty]),
+            folder,
+        }
+    }
+
+    fn servers(&self) -> [&Daemon; 4] {
+        [&self.busy, &self.full, &self.late, &self.faulty]
+    }
+
+    fn targets(&self) -> [SocketAddr; 4] {
+        self.servers().map(|server| server.metrics.unwrap())
+    }
+
+    /// The alerts that its clients give reason for: name, severity, target.
+    fn alerts(&self) -> [(&'static str, &'static str, SocketAddr); 9] {
+        let [busy, full, late, faulty] = self.targets();
+        [
+            ("WelcomedPoolSaturated", "ticket", busy),
+            ("WelcomedQueueWaitHigh", "page", busy),
+            ("WelcomedConnectionsNearLimit", "ticket", full),
+            ("WelcomedConnectionsNearLimit", "page", full),
+            ("WelcomedRejectingConnections", "page", full),
+            ("WelcomedRejectingConnections", "ticket", late),
+            ("WelcomedShedding", "page", late),
+            ("WelcomedNotAccepting", "page", faulty),
+            ("WelcomedWorkerStuck", "ticket", faulty),
+        ]
+    }
+
+    /// Clients that come and go until they are told to stop.
+    fn enter<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>, stop: &'scope AtomicBool) {
+        for (server, places, pause) in [(&self.full, 4, 50), (&self.faulty, 2, 0)] {
+            let seated: Vec<_> = (0..places).map(|_| server.connect()).collect();
+            for client in seated {
+                scope.spawn(move || stay(client, Duration::from_millis(pause), stop));
+            }
+        }
+        scope.spawn(|| knock(self.full.service, stop));
+        for _ in 0..12 {
+            scope.spawn(|| converse(self.busy.service, stop));
+        }
+        for _ in 0..8 {
+            scope.spawn(|| try_again(self.late.service, stop));
+        }
+    }
+
+    /// Has the faulty one read other settings.
+    fn reload(&self, settings: &str) {
+        fs::write(self.folder.path().join("faulty.toml"), settings).unwrap();
+        self.faulty.signal("HUP");
     }
 }
 
 #[test]
 fn the_dashboard_shows_and_the_alerts_tell_what_happens_to_servers() {
-    // Two workers for a dozen clients, and a server with four places that are taken.
-    // Nobody reads their logs.
-    let busy = ["--workers", "2", "--work-delay", "100ms", "--framing", "line"];
-    let busy = Daemon::serve(&[&busy[..], &["--log-level", "off"]].concat());
-    let full = Daemon::serve(&["--max-connections", "4", "--log-level", "off"]);
-    let (busy_metrics, full_metrics) = (busy.metrics.unwrap(), full.metrics.unwrap());
-    let Some(prometheus) = Prometheus::start(&[busy_metrics, full_metrics]) else { return };
-    let expected = [
-        ("WelcomedPoolSaturated", "ticket", busy_metrics),
-        ("WelcomedQueueWaitHigh", "page", busy_metrics),
-        ("WelcomedConnectionsNearLimit", "ticket", full_metrics),
-        ("WelcomedConnectionsNearLimit", "page", full_metrics),
-        ("WelcomedRejectingConnections", "page", full_metrics),
-    ];
+    let scene = Scene::start();
+    let targets = scene.targets();
+    let Some(prometheus) = Prometheus::start(&targets) else { return };
+    let refused = ("WelcomedReloadFailed", "ticket", scene.faulty.metrics.unwrap());
     assert_eq!(prometheus.firing(), BTreeSet::new());
 
     let stop = AtomicBool::new(false);
-    thread::scope(|scope| {
-        let seated: Vec<_> = (0..4).map(|_| full.connect()).collect();
-        seated.into_iter().for_each(|mut client| {
-            client.expect("Welcome!");
-            let stop = &stop;
-            scope.spawn(move || {
-                while !stop.load(Ordering::Relaxed) {
-                    client.send("Ann\n").expect("Hello, Ann!");
-                    thread::sleep(Duration::from_millis(50)); // a client's pace
-                }
-            });
-        });
-        scope.spawn(|| knock(full.service, &stop));
-        for _ in 0..12 {
-            scope.spawn(|| converse(busy.service, &stop));
-        }
+    let waiting = thread::scope(|scope| {
         // Whatever fails in here, the clients must end, or the scope does not.
         let stopping = StopOnDrop(&stop);
+        scene.enter(scope, &stop);
         let began = Instant::now();
-        for alert in expected {
+        // Behind those who keep their places: it waits in the kernel's queue.
+        let waiting = scene.faulty.connect();
+        for alert in scene.alerts() {
             prometheus.until_alert(true, alert);
         }
+        scene.reload("workers = ");
+        prometheus.until_alert(true, refused);
         // The panels look back so far.
         thread::sleep(HISTORY.saturating_sub(began.elapsed()));
         every_query_shows_something(&prometheus);
         drop(stopping);
+        waiting
     });
-    for alert in expected {
+    stay(waiting, Duration::ZERO, &stop);
+    scene.reload(FAULTY);
+    for alert in scene.alerts().into_iter().chain([refused]) {
         prometheus.until_alert(false, alert);
     }
 
     // One that neither answers nor is gone.
-    let down = ("WelcomedDown", "page", full_metrics);
-    full.signal("STOP");
+    let down = ("WelcomedDown", "page", scene.full.metrics.unwrap());
+    scene.full.signal("STOP");
     prometheus.until_alert(true, down);
-    full.signal("CONT");
+    scene.full.signal("CONT");
     prometheus.until_alert(false, down);
 
-    for server in [busy, full] {
+    for server in [scene.busy, scene.full, scene.late, scene.faulty] {
         assert!(server.stop().0.success());
     }
-    let gone = [busy_metrics, full_metrics].map(|target| ("WelcomedDown", "page", target));
-    gone.into_iter().for_each(|alert| prometheus.until_alert(true, alert));
+    for target in targets {
+        prometheus.until_alert(true, ("WelcomedDown", "page", target));
+    }
     for (_, expr) in queries(&dashboard()) {
         prometheus.range(&expr);
     }

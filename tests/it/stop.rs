@@ -1,5 +1,6 @@
 //! Starting and stopping: what the program says, and with which code it ends.
 
+use crate::endpoint::{get, scrape};
 use crate::services::Gate;
 use crate::support::{Client, Daemon, TestServer, count, eventually};
 use crossbeam_channel::bounded;
@@ -131,6 +132,10 @@ fn a_second_signal_ends_the_program_at_once() {
     server.signal("TERM");
     // The drain has begun when the listener is closed.
     eventually("the listener is closed", || std::net::TcpStream::connect(server.service).is_err());
+    // The metrics are there to the last moment.
+    let metrics = server.metrics.unwrap();
+    assert_eq!((get(metrics, "/healthz").0, get(metrics, "/readyz").0), (200, 503));
+    assert_eq!(scrape(metrics)["welcomed_draining"], 1.0);
     server.signal("TERM");
     let (status, said) = server.wait();
     assert_eq!(status.code(), Some(3), "{said}");

@@ -3,6 +3,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, ChildStderr, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -32,14 +33,21 @@ pub struct TestServer {
 impl TestServer {
     pub fn start(options: Options, service: impl Service) -> Self {
         let builder = Server::builder().options(options).listen("127.0.0.1:0").unwrap();
-        let server = builder.build(service).unwrap();
+        Self::run(builder.build(service).unwrap())
+    }
+
+    pub fn run(server: Server) -> Self {
         let handle = server.handle();
         let running = thread::spawn(move || server.run().unwrap());
         Self { handle, running: Some(running) }
     }
 
     pub fn address(&self) -> SocketAddr {
-        tcp(&self.handle.local_addrs()[0])
+        self.addresses()[0]
+    }
+
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.handle.local_addrs().iter().map(tcp).collect()
     }
 
     pub fn connect(&self) -> Client {
@@ -102,6 +110,10 @@ pub fn tcp(address: &Address) -> SocketAddr {
     }
 }
 
+/// Arguments that serve on ports of the kernel's choice.
+pub const SERVE: [&str; 5] =
+    ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
+
 /// The real program, serving. Its drop kills it; [`stop`](Daemon::stop) ends it well.
 pub struct Daemon {
     child: Child,
@@ -115,22 +127,29 @@ pub struct Daemon {
 impl Daemon {
     /// `welcomed serve` with these arguments, on ports of the kernel's choice.
     pub fn serve(arguments: &[&str]) -> Self {
-        let ports = ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
-        let mut child = Command::new(env!("CARGO_BIN_EXE_welcomed"))
-            .args(ports)
-            .args(arguments)
-            .env_clear()
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        Self::serve_by(env!("CARGO_BIN_EXE_welcomed").as_ref(), arguments)
+    }
+
+    /// The same by another program, with a service of its own.
+    pub fn serve_by(program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        Self::start(command.args(SERVE).args(arguments).env_clear().stdin(Stdio::null()))
+    }
+
+    /// A command that becomes `welcomed serve`.
+    pub fn start(command: &mut Command) -> Self {
+        let mut child =
+            command.current_dir(env!("CARGO_MANIFEST_DIR")).stderr(Stdio::piped()).spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut services: Vec<SocketAddr> = Vec::new();
         let metrics = loop {
             let mut line = String::new();
             stderr.read_line(&mut line).unwrap();
-            let address = line.trim().strip_prefix("listening ").expect(&line);
+            let Some(address) = line.trim().strip_prefix("listening ") else {
+                // The log speaks too.
+                assert!(line.contains(" INFO ") || line.contains(" WARN "), "{line}");
+                continue;
+            };
             let (what, address) = address.split_once('=').expect(&line);
             let address = address.parse().unwrap();
             match what {
@@ -167,6 +186,16 @@ impl Daemon {
         self.stderr.take().unwrap().read_to_string(&mut said).unwrap();
         (self.child.wait().unwrap(), said)
     }
+
+    /// Waits for the end while nobody reads what the program says.
+    pub fn wait_unread(&mut self) -> ExitStatus {
+        let mut status = None;
+        eventually("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        status.unwrap()
+    }
 }
 
 impl Drop for Daemon {
@@ -185,7 +214,10 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect_timeout(&address, PATIENCE).unwrap();
+        Self::of(TcpStream::connect_timeout(&address, PATIENCE).unwrap())
+    }
+
+    pub fn of(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         socket.set_write_timeout(Some(PATIENCE)).unwrap();
         let reader = BufReader::new(socket.try_clone().unwrap());

@@ -15,11 +15,17 @@ mod sync {
 #[allow(dead_code)] // a scenario uses a part
 #[path = "../../src/server/schedule.rs"]
 mod schedule;
+#[path = "../../src/server/vacancy.rs"]
+mod vacancy;
 mod world;
 
+use loom::sync::Condvar;
+use loom::sync::Mutex;
 use loom::thread;
 use schedule::Wants;
 use std::sync::Arc;
+use sync::{AtomicUsize, Ordering};
+use vacancy::Vacancy;
 use world::{Plain, Rules, Unguarded, World};
 
 /// Every interleaving with at most this many preemptive switches. The known ways to lose a
@@ -180,6 +186,72 @@ fn a_late_event_does_not_touch_the_next_tenant() {
         let fired = late.join().unwrap();
         assert!(matches!(fired, schedule::Fired::Noted | schedule::Fired::Stale), "{fired:?}");
     });
+}
+
+/// A table of one place, an accept loop that waits for it, and who frees it.
+struct Place {
+    taken: AtomicUsize,
+    vacancy: Vacancy,
+    /// The accept loop's alarm: it stays rung until it is heard.
+    rung: Mutex<bool>,
+    alarm: Condvar,
+}
+
+impl Place {
+    fn free(&self) {
+        self.taken.store(0, Ordering::Relaxed);
+        self.vacancy.freed(|| {
+            *self.rung.lock().unwrap() = true;
+            self.alarm.notify_one();
+        });
+    }
+
+    /// Waits until the place is free, as the accept loop does.
+    fn take(&self, second_look: bool) {
+        let is_full = || self.taken.load(Ordering::Relaxed) == 1;
+        while is_full() {
+            if self.vacancy.await_one(|| !second_look || is_full()) {
+                break;
+            }
+            let mut rung = self.rung.lock().unwrap();
+            while !*rung {
+                rung = self.alarm.wait(rung).unwrap();
+            }
+            *rung = false;
+        }
+        self.vacancy.settle();
+        self.taken.store(1, Ordering::Relaxed);
+    }
+}
+
+fn a_place_is_waited_for(second_look: bool) {
+    check(3, move || {
+        let place = Arc::new(Place {
+            taken: AtomicUsize::new(1),
+            vacancy: Vacancy::new(),
+            rung: Mutex::new(false),
+            alarm: Condvar::new(),
+        });
+        let freeing = {
+            let place = Arc::clone(&place);
+            thread::spawn(move || place.free())
+        };
+        place.take(second_look);
+        freeing.join().unwrap();
+    });
+}
+
+/// An accept loop that waits for a free place hears of it, however the two meet.
+#[test]
+fn a_place_that_becomes_free_is_taken() {
+    a_place_is_waited_for(true);
+}
+
+/// The same seeded bug there.
+#[test]
+#[should_panic(expected = "deadlock")]
+fn without_the_second_look_a_free_place_stays_empty() {
+    a_place_is_waited_for(false);
 }
 
 /// The seeded bug. Without the second look at the queue, a connection pushed between a worker's

@@ -1,133 +1,175 @@
-//! The formats, on records with what a hostile client could send.
+//! The backend as a whole, its thread played by the test.
 
+use super::backend::Backend;
 use super::*;
-use std::time::{Duration, UNIX_EPOCH};
+use std::io::Write;
+use std::sync::mpsc::{Receiver, Sender, channel};
 
-/// The line of a record with this message and these values.
-fn format(format: LogFormat, message: &str, values: &[(&str, Value<'_>)]) -> String {
-    let time = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
-    let line = line(
-        format,
-        false,
-        time,
-        &Record::builder()
-            .level(Level::Info)
-            .target("welcomed::server")
-            .args(format_args!("{message}"))
-            .key_values(&values)
-            .build(),
-    );
-    line.strip_suffix('\n').expect("a line ends").to_owned()
+fn backend(level: LevelFilter) -> Backend {
+    Backend::new(level, LogFormat::Plain, false, false)
 }
 
-#[test]
-fn text_is_time_level_sentence_and_values() {
-    let values = [
-        ("connection", Value::from(7u64)),
-        ("peer", Value::from("127.0.0.1:5000")),
-        ("reason", Value::from("end of stream")),
-        ("empty", Value::from("")),
-    ];
-    let line = format(LogFormat::Text, "A client \"came\".", &values);
-    let expected = "2023-11-14T22:13:20.123Z INFO  A client \"came\". connection=7 \
-                    peer=127.0.0.1:5000 reason=\"end of stream\" empty=\"\"";
-    assert_eq!(line, expected);
+fn log(backend: &Backend, level: Level, line: u32, text: &str) {
+    let mut record = Record::builder();
+    record.level(level).target("t").file(Some("f.rs")).line(Some(line));
+    backend.log(&record.args(format_args!("{text}")).build());
 }
 
-#[test]
-fn logfmt_is_pairs_throughout() {
-    let values = [("bad key=", Value::from("a\"b")), ("path", Value::from("a\\b"))];
-    let line = format(LogFormat::Logfmt, "Gone.\n", &values);
-    let expected = "time=2023-11-14T22:13:20.123Z level=info target=welcomed::server \
-                    msg=\"Gone.\\n\" bad_key_=\"a\\\"b\" path=\"a\\\\b\"";
-    assert_eq!(line, expected);
+/// Standard error as a place where a test can look, and that takes nothing before it is let.
+struct Output {
+    gate: Receiver<()>,
+    written: Sender<String>,
 }
 
-#[test]
-fn json_is_one_object_with_typed_values() {
-    let values = [
-        ("n", Value::from(-3)),
-        ("ratio", Value::from(0.5)),
-        ("nan", Value::from(f64::NAN)),
-        ("yes", Value::from(true)),
-        ("none", Value::null()),
-        ("level", Value::from("mine")),
-        ("quote", Value::from("a\"b\\c\u{1b}")),
-    ];
-    let line = format(LogFormat::Json, "Two\nlines", &values);
-    let expected = concat!(
-        r#"{"time":"2023-11-14T22:13:20.123Z","level":"info","target":"welcomed::server","#,
-        r#""message":"Two\nlines","n":-3,"ratio":0.5,"nan":"NaN","yes":true,"none":null,"#,
-        r#""level_":"mine","quote":"a\"b\\c\u001b"}"#
-    );
-    assert_eq!(line, expected);
-}
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A test that is over lets everything through.
+        self.gate.recv().ok();
+        let text = String::from_utf8(bytes.to_vec()).expect("lines are UTF-8");
+        self.written.send(text).ok();
+        Ok(bytes.len())
+    }
 
-#[test]
-fn plain_is_the_sentence_alone() {
-    let values = [("connection", Value::from(7))];
-    let line = format(LogFormat::Plain, "Accept new connection from 127.0.0.1:5000...", &values);
-    assert_eq!(line, "Accept new connection from 127.0.0.1:5000...");
-}
-
-#[test]
-fn nothing_hidden_gets_out_in_any_format() {
-    let hidden: String = (0..0x20).chain(0x7f..0xa0).chain([0x2028, 0x202e, 0x2066]).fold(
-        String::new(),
-        |mut text, code| {
-            text.extend(char::from_u32(code));
-            text
-        },
-    );
-    assert_eq!(hidden.chars().count(), 32 + 33 + 3);
-    for (_, name) in [
-        ("text", LogFormat::Text),
-        ("json", LogFormat::Json),
-        ("logfmt", LogFormat::Logfmt),
-        ("plain", LogFormat::Plain),
-    ] {
-        let values = [("value", Value::from(hidden.as_str())), (&hidden, Value::from(1))];
-        let line = format(name, &hidden, &values);
-        assert!(!line.chars().any(super::hidden), "{name:?}: {line:?}");
-        assert!(line.contains("\\u001b") && line.contains("\\u009b"), "{name:?}: {line:?}");
-        assert!(line.contains("\\n"), "{name:?}: {line:?}");
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
+/// A backend with its thread; nothing is written before the sender is dropped or used.
+fn running(level: LevelFilter) -> (&'static Backend, Sender<()>, Receiver<String>) {
+    let backend: &'static Backend = Box::leak(Box::new(backend(level)));
+    let ((open, gate), (written, read)) = (channel(), channel());
+    thread::spawn(move || backend.write_to(Output { gate, written }));
+    (backend, open, read)
+}
+
+const SOON: Duration = Duration::from_secs(30);
+
 #[test]
-fn ordinary_letters_stay_as_they_are() {
-    // Their UTF-8 has bytes from 0x80 to 0x9f, which are no control characters here.
-    let line = format(LogFormat::Plain, "Hello, À 你好 🎉!", &[]);
-    assert_eq!(line, "Hello, À 你好 🎉!");
+fn a_reader_that_stops_costs_lines_and_no_time_and_is_told_of_them() {
+    let (backend, open, read) = running(LevelFilter::Debug);
+    for number in 0..20_000 {
+        log(backend, Level::Debug, 1, &number.to_string());
+    }
+    let lost = backend.lost();
+    assert!((10_000..20_000).contains(&lost), "{lost}");
+    assert!(!backend.flush_within(Duration::from_millis(1)), "nobody reads");
+
+    drop(open);
+    assert!(backend.flush_within(SOON));
+    log(backend, Level::Debug, 1, "after");
+    assert!(backend.flush_within(SOON));
+    let said: String = read.try_iter().collect();
+    let lines: Vec<&str> = said.lines().collect();
+    let kept = usize::try_from(20_000 - lost).expect("small");
+    let expected: Vec<String> = (0..kept).map(|number| number.to_string()).collect();
+    assert_eq!(lines[..kept], expected, "in order, and the gap behind them");
+    let gap = "lines of the log are missing here: its reader was too slow";
+    assert_eq!(lines[kept..], [gap, "after"]);
+    assert_eq!(backend.lost(), lost);
+}
+
+/// How many warnings were written, and how many suppressed. Of a second that a slow machine takes
+/// for a flood, each has its own.
+fn written_and_suppressed(said: &str) -> (u64, u64) {
+    let suppressed = |line: &str| -> Option<u64> {
+        line.split_once(" more like this suppressed: ")?.0.parse().ok()
+    };
+    let written = said.lines().filter(|line| line.starts_with("warning "));
+    (written.count() as u64, said.lines().filter_map(suppressed).sum())
 }
 
 #[test]
-fn long_values_are_shortened_between_characters() {
-    let long = "é".repeat(LONGEST_VALUE);
-    let values = [("value", Value::from(long.as_str())), ("after", Value::from(1))];
-    let line = format(LogFormat::Text, "Long.", &values);
-    let kept = "é".repeat(LONGEST_VALUE / 2);
-    assert!(line.ends_with(&format!("Long. value={kept}... after=1")), "{line}");
-
-    let odd = format!("a{long}");
-    let line = format(LogFormat::Text, "Long.", &[("value", Value::from(odd.as_str()))]);
-    let kept = format!("a{}", "é".repeat(LONGEST_VALUE / 2 - 1));
-    assert!(line.ends_with(&format!("Long. value={kept}...")), "{line}");
-
-    let message = format(LogFormat::Plain, &"x".repeat(1 << 20), &[]);
-    assert_eq!(message.len(), LONGEST_MESSAGE + "...".len());
+fn a_flood_of_equal_warnings_is_a_few_lines_and_a_count_that_comes_by_itself() {
+    let (backend, open, read) = running(LevelFilter::Debug);
+    drop(open);
+    for number in 0..1000 {
+        log(backend, Level::Warn, 1, &format!("warning {number}"));
+        log(backend, Level::Info, 2, "info");
+    }
+    log(backend, Level::Error, 3, "another");
+    let mut said = String::new();
+    // Nothing but the clock makes it come.
+    let (written, suppressed) = loop {
+        said += &read.recv_timeout(SOON).expect("the count comes");
+        let (written, suppressed) = written_and_suppressed(&said);
+        if written + suppressed == 1000 {
+            break (written, suppressed);
+        }
+    };
+    assert!(written >= 10 && suppressed > 500, "{said}");
+    assert_eq!(said.lines().filter(|line| *line == "info").count(), 1000, "{said}");
+    assert_eq!(said.lines().filter(|line| *line == "another").count(), 1, "{said}");
+    assert!(said.contains(" more like this suppressed: warning "), "{said}");
+    // Held back is not lost, and counts.
+    assert_eq!((backend.counts(), backend.lost()), ([1, 1000, 1000], 0));
 }
 
 #[test]
-fn what_only_displays_is_a_string() {
-    let delay = Duration::from_millis(5);
-    let line = format(LogFormat::Json, "m", &[("delay", Value::from_debug(&delay))]);
-    assert!(line.ends_with(r#""delay":"5ms"}"#), "{line}");
+fn at_the_end_a_count_does_not_wait_for_its_window() {
+    let (backend, open, read) = running(LevelFilter::Warn);
+    drop(open);
+    for _ in 0..1000 {
+        log(backend, Level::Error, 1, "warning of a flood");
+    }
+    assert!(backend.flush_within(SOON));
+    let said: String = read.try_iter().collect();
+    let (written, suppressed) = written_and_suppressed(&said);
+    assert_eq!(written + suppressed, 1000, "{said}");
 }
 
 #[test]
-fn colour_marks_the_level_only() {
-    let record = Record::builder().level(Level::Error).args(format_args!("m")).build();
-    let line = line(LogFormat::Text, true, UNIX_EPOCH, &record);
-    assert_eq!(line, "1970-01-01T00:00:00.000Z \x1b[31mERROR\x1b[0m m\n");
+fn level_and_format_change_while_it_runs() {
+    let (backend, open, read) = running(LevelFilter::Warn);
+    drop(open);
+    log(backend, Level::Info, 1, "too early");
+    log(backend, Level::Warn, 1, "plain");
+    backend.set(LevelFilter::Debug, LogFormat::Json);
+    log(backend, Level::Debug, 1, "json");
+    log(backend, Level::Trace, 1, "too fine");
+    backend.set(LevelFilter::Off, LogFormat::Text);
+    log(backend, Level::Error, 1, "too late");
+    assert!(backend.flush_within(SOON));
+    let said: String = read.try_iter().collect();
+    let lines: Vec<&str> = said.lines().collect();
+    assert_eq!((lines.len(), lines[0]), (2, "plain"), "{said}");
+    assert!(lines[1].ends_with(r#""level":"debug","target":"t","message":"json"}"#), "{said}");
+    assert_eq!(backend.counts(), [0, 1, 0], "what the level keeps out is not counted");
+}
+
+#[test]
+fn what_standard_error_does_not_take_is_lost() {
+    struct Gone;
+    impl Write for Gone {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let backend: &'static Backend = Box::leak(Box::new(backend(LevelFilter::Info)));
+    thread::spawn(|| backend.write_to(Gone));
+    log(backend, Level::Info, 1, "nobody hears it");
+    assert!(backend.flush_within(SOON), "nor does the exit wait for it");
+    assert_eq!(backend.lost(), 1);
+}
+
+#[test]
+fn a_line_that_logs_while_it_is_shown_comes_through() {
+    struct Talkative<'a>(&'a Backend);
+    impl std::fmt::Display for Talkative<'_> {
+        fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            log(self.0, Level::Warn, 2, "inner");
+            out.write_str("outer")
+        }
+    }
+    let backend = backend(LevelFilter::Info);
+    // Beyond the limit too, where the example is made.
+    for _ in 0..20 {
+        let mut record = Record::builder();
+        record.level(Level::Warn).target("t").line(Some(1));
+        backend.log(&record.args(format_args!("{}", Talkative(&backend))).build());
+    }
+    assert_eq!(backend.counts()[1], 20 + 11, "ten are written, one is the example");
 }

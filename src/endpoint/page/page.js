@@ -250,15 +250,19 @@ function axes(chart, top, seconds, { right, bottom, y }) {
 
 // --- Tiles, workers, tables ----------------------------------------------------------------
 
+const sum = (counts) => Object.values(counts).reduce((all, one) => all + one, 0);
+
 // Title, id, value, and a line of detail.
 function tiles({ window, pool, connections, messages }) {
   const wait = window.queue_wait_seconds;
   const handler = window.handler_seconds;
+  const shed = sum(pool.shed_total);
   return [
     ['Utilisation', 'utilisation', percent(window.utilisation),
       `${number(pool.workers_busy)} of ${number(pool.workers)} busy now`],
     ['Queue depth', 'queued', number(connections.queued),
-      `saturated ${percent(window.saturated)}`],
+      `saturated ${percent(window.saturated)}`
+        + (shed > 0 ? `, ${number(shed)} shed` : '')],
     ['Queue wait p95', 'wait', duration(wait.p95),
       `p50 ${duration(wait.p50)}, p99 ${duration(wait.p99)}`],
     ['Handler p50', 'handler', duration(handler.p50),
@@ -284,7 +288,15 @@ function showTiles(status) {
 
 const MOST_SQUARES = 512;
 
+// From which length on a turn is one of a stuck worker: one patience holds for all workers, so the
+// stuck ones are those that have been longest in their turn.
+function stuckFrom({ turn_seconds: turns, workers_overdue: overdue }) {
+  const longest = turns.filter((seconds) => seconds !== null).sort((a, b) => b - a);
+  return longest[overdue - 1] ?? Infinity;
+}
+
 function showWorkers({ pool }) {
+  const stuck = stuckFrom(pool);
   const turns = pool.turn_seconds.slice(0, MOST_SQUARES);
   const root = byId('workers');
   while (root.children.length > turns.length) root.lastChild.remove();
@@ -292,10 +304,12 @@ function showWorkers({ pool }) {
   root.classList.toggle('many', turns.length > 64);
   turns.forEach((seconds, index) => {
     const busy = seconds !== null;
-    const words = `worker ${index + 1}: ${busy ? `busy for ${duration(seconds)}` : 'idle'}`;
+    const isStuck = busy && seconds >= stuck;
+    const does = isStuck ? 'stuck for' : 'busy for';
+    const words = `worker ${index + 1}: ${busy ? `${does} ${duration(seconds)}` : 'idle'}`;
     const square = root.children[index];
     square.className = ['worker', busy && 'busy', seconds >= 1 && 'long',
-      seconds >= 10 && 'overlong'].filter(Boolean).join(' ');
+      seconds >= 10 && 'overlong', isStuck && 'stuck'].filter(Boolean).join(' ');
     square.setAttribute('aria-label', words);
     square.setAttribute('title', words);
     say(square, busy ? duration(seconds) : '');
@@ -303,8 +317,27 @@ function showWorkers({ pool }) {
   const hidden = pool.turn_seconds.length - turns.length;
   const wanted = pool.workers_limit;
   const limit = pool.workers === wanted ? '' : ` of ${number(wanted)} wanted`;
+  const overdue = pool.workers_overdue;
   say(byId('workers-note'), `${number(pool.workers)}${limit}, ${number(pool.workers_busy)} busy`
+    + (overdue > 0 ? `, ${number(overdue)} stuck` : '')
     + (hidden > 0 ? `; the first ${MOST_SQUARES} are shown` : ''));
+}
+
+// What somebody has to know who looks at nothing else.
+function showNotices({ pool, state }) {
+  const { workers, workers_overdue: overdue } = pool;
+  const who = overdue >= workers ? 'No worker is left: none has' :
+    overdue === 1 ? 'One worker has not' : `${number(overdue)} workers have not`;
+  const notices = {
+    stuck: overdue > 0 && `${who} come back from its call. Look at what the service waits for; `
+      + 'the log names worker and connection. If the call does not return, only a restart helps.',
+    draining: state === 'draining' && 'The server was told to stop: it answers what it owes, and '
+      + 'ends.',
+  };
+  for (const [id, text] of Object.entries(notices)) {
+    byId(id).hidden = !text;
+    say(byId(id), text || '');
+  }
 }
 
 const words = (label) => label.replaceAll('_', ' ');
@@ -325,7 +358,10 @@ function tables({ connections, messages, pool }) {
       ['sent', bytes(messages.sent_bytes_total)]]],
     ['Failed messages', byReason(messages.errors_by_reason_total)],
     ['Accept errors', byReason(connections.accept_errors_total)],
+    ['Pauses of accepting', byReason(connections.accept_pauses_total)],
+    ['Shed', byReason(pool.shed_total)],
     ['Pool', [['turns', pool.turns_total], ['restarts', pool.restarts_total],
+      ['stuck workers', pool.workers_overdue],
       ['busy', duration(pool.busy_seconds_total)],
       ['saturated', duration(pool.saturated_seconds_total)]]],
   ];
@@ -367,6 +403,7 @@ function show(status) {
   say(byId('window'), `over the last ${number(status.window.seconds)} s`);
   const minutes = (status.time - status.since) / 60;
   say(byId('span'), minutes < 15 ? `since the start at ${clock(status.since)}` : 'of 15 minutes');
+  showNotices(status);
   showTiles(status);
   showWorkers(status);
   showTables(status);

@@ -1,15 +1,13 @@
-//! The log's backend: records of the `log` facade to lines on standard error.
+//! How a record looks as a line: `text`, `json`, `logfmt` and `plain`.
 //!
-//! A record becomes one line in a pure function, and [`Sink`] writes it; nothing here waits or
-//! counts. Whatever a client sent may stand in a record, so no control character and no line
+//! Pure: a record in, a line with its end out; called by the backend for each record that is
+//! written. Whatever a client sent may stand in a record, so no control character and no line
 //! break gets out, and long values are shortened.
 
 use crate::config::LogFormat;
 use log::kv::{self, Key, Value, VisitSource, VisitValue};
-use log::{Level, LevelFilter, Log, Metadata, Record};
-use std::env;
+use log::{Level, Record};
 use std::fmt::{self, Display, Write as _};
-use std::io::{self, IsTerminal, Write as _};
 use std::time::SystemTime;
 
 /// Longest sentence in bytes.
@@ -17,52 +15,25 @@ const LONGEST_MESSAGE: usize = 1024;
 /// Longest value of a `key=value` in bytes.
 const LONGEST_VALUE: usize = 256;
 
-/// Makes this the process's log.
-pub(super) fn init(level: LevelFilter, format: LogFormat) -> Result<(), log::SetLoggerError> {
-    // https://no-color.org: set and not empty.
-    let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let colour = wanted && io::stderr().is_terminal();
-    log::set_boxed_logger(Box::new(Logger { format, colour, sink: Sink }))?;
-    log::set_max_level(level);
-    Ok(())
-}
-
-struct Logger {
-    format: LogFormat,
-    colour: bool,
-    sink: Sink,
-}
-
-impl Log for Logger {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.level() <= log::max_level()
-    }
-
-    fn log(&self, record: &Record<'_>) {
-        if self.enabled(record.metadata()) {
-            self.sink.write(&line(self.format, self.colour, SystemTime::now(), record));
-        }
-    }
-
-    fn flush(&self) {}
-}
-
-/// Where lines go.
-struct Sink;
-
-impl Sink {
-    /// Writes a whole line at once, so that lines of two threads do not mix.
-    fn write(&self, line: &str) {
-        // When standard error is gone there is nobody left to tell.
-        let _ = io::stderr().lock().write_all(line.as_bytes());
-    }
+/// What a line depends on beside its record.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Style {
+    pub(super) format: LogFormat,
+    /// For a terminal.
+    pub(super) colour: bool,
+    /// For the systemd journal, which takes the priority from the front of a line and has a time
+    /// of its own.
+    pub(super) journal: bool,
 }
 
 /// The record as a line with its end.
-fn line(format: LogFormat, colour: bool, time: SystemTime, record: &Record<'_>) -> String {
+pub(super) fn line(style: Style, time: SystemTime, record: &Record<'_>) -> String {
     let mut out = String::with_capacity(256);
-    match format {
-        LogFormat::Text => text(&mut out, colour, time, record),
+    if style.journal {
+        out.push_str(priority(record.level()));
+    }
+    match style.format {
+        LogFormat::Text => text(&mut out, style, time, record),
         LogFormat::Json => json(&mut out, time, record),
         LogFormat::Logfmt => logfmt(&mut out, time, record),
         LogFormat::Plain => escape(&mut out, &message(record), Quotes::Keep),
@@ -71,15 +42,28 @@ fn line(format: LogFormat, colour: bool, time: SystemTime, record: &Record<'_>) 
     out
 }
 
-fn message(record: &Record<'_>) -> String {
+/// The level as syslog numbers it, the way sd-daemon(3) wants it in front of a line.
+pub(super) fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
+
+/// The record's sentence, of bounded length.
+pub(super) fn message(record: &Record<'_>) -> String {
     shortened(record.args(), LONGEST_MESSAGE)
 }
 
-fn text(out: &mut String, colour: bool, time: SystemTime, record: &Record<'_>) {
+fn text(out: &mut String, style: Style, time: SystemTime, record: &Record<'_>) {
     let level = record.level();
-    let time = humantime::format_rfc3339_millis(time);
-    let (on, off) = if colour { (ansi(level), "\x1b[0m") } else { ("", "") };
-    push(out, format_args!("{time} {on}{level:<5}{off} "));
+    let (on, off) = if style.colour { (ansi(level), "\x1b[0m") } else { ("", "") };
+    if !style.journal {
+        push(out, format_args!("{} ", humantime::format_rfc3339_millis(time)));
+    }
+    push(out, format_args!("{on}{level:<5}{off} "));
     escape(out, &message(record), Quotes::Keep);
     pairs(record, |key, value| {
         out.push(' ');

@@ -1,0 +1,304 @@
+//! Reloads: what changes while the server runs, what is refused, and that nothing is lost by it.
+
+use crate::endpoint::scrape;
+use crate::services::Gate;
+use crate::support::{Client, Daemon, TestServer, count, eventually, talk};
+use crossbeam_channel::bounded;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+use tempfile::TempDir;
+use welcomed::protocol::Framing;
+use welcomed::server::{Options, Overload};
+use welcomed::service::Hello;
+
+fn short(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
+fn options(workers: usize) -> Options {
+    Options { workers, framing: Framing::Line, ..Options::default() }
+}
+
+#[test]
+fn new_options_hold_for_those_who_are_there_already() {
+    let server = TestServer::start(options(2), Hello);
+    let mut parked = server.connect();
+    parked.expect("Welcome!");
+    let mut half = server.connect();
+    half.expect("Welcome!");
+    half.send("An");
+    let mut talking = server.connect();
+    talking.expect("Welcome!");
+    let longer = Options { max_message: 3, ..options(1) };
+    server.handle.reload(longer).unwrap();
+    server.until("one worker left", |stats| (stats.workers, stats.workers_limit) == (1, 1));
+    talk(&mut talking, &["Ann"]);
+    assert_eq!(talking.send("Anna\n").rest(), "Message too long (limit 3 bytes).\n");
+    let impatient = Options { idle_timeout: short(200), message_timeout: short(100), ..options(1) };
+    server.handle.reload(impatient).unwrap();
+    assert_eq!(parked.rest(), "");
+    assert_eq!(half.rest(), "");
+    drop((parked, half));
+    server.until("closed for these reasons", |stats| {
+        (count(&stats.closed, "idle"), count(&stats.closed, "read_timeout")) == (1, 1)
+    });
+}
+
+#[test]
+fn a_longer_time_out_is_a_reprieve() {
+    let server = TestServer::start(Options { idle_timeout: short(400), ..options(1) }, Hello);
+    let mut client = server.connect();
+    client.expect("Welcome!");
+    server.until("parked", |stats| stats.parked == 1);
+    server.handle.reload(options(1)).unwrap();
+    let mut other = server.connect();
+    other.expect("Welcome!");
+    // A connection of the short time-out would be gone by the time one that came later is.
+    let witness = TestServer::start(Options { idle_timeout: short(600), ..options(1) }, Hello);
+    assert_eq!(witness.connect().expect("Welcome!").rest(), "");
+    talk(&mut client, &["still here"]);
+}
+
+#[test]
+fn what_cannot_change_is_refused_and_nothing_else_changes() {
+    let server = TestServer::start(Options { max_connections: 10, ..options(2) }, Hello);
+    let same = || Options { max_connections: 10, ..options(2) };
+    for (name, new) in [
+        ("framing", Options { framing: Framing::Raw, workers: 3, ..same() }),
+        ("backlog", Options { backlog: 7, workers: 3, ..same() }),
+        ("thread_prefix", Options { thread_prefix: "x".into(), workers: 3, ..same() }),
+        ("max_connections = 11", Options { max_connections: 11, workers: 3, ..same() }),
+        ("workers = 0", Options { workers: 0, ..same() }),
+    ] {
+        let refused = server.handle.reload(new).unwrap_err().to_string();
+        assert!(refused.contains(name), "{name}: {refused}");
+        assert_eq!(server.handle.options(), same());
+    }
+    assert_eq!(server.stats().workers_limit, 2);
+}
+
+#[test]
+fn fewer_connections_close_none_and_up_to_the_first_number_they_may_be_more_again() {
+    let server = TestServer::start(Options { max_connections: 3, ..options(1) }, Hello);
+    let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.expect("Welcome!");
+    }
+    let at_most = |max_connections| Options { max_connections, ..options(1) };
+    server.handle.reload(at_most(1)).unwrap();
+    talk(&mut clients[2], &["still here"]);
+    drop(clients.split_off(1));
+    server.until("two have left", |stats| stats.parked == 1);
+    assert_eq!(server.connect().rest(), "Busy, try again later.\n");
+    server.handle.reload(at_most(2)).unwrap();
+    // Until the accept loop has seen the new options, it refuses.
+    eventually("one more", || server.connect().line() == "Welcome!\n");
+    assert_eq!(server.stats().queue_limit, 3);
+}
+
+/// Clients who talk without pause while the pool goes up and down.
+fn talking<T>(address: SocketAddr, clients: usize, meanwhile: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for number in 0..clients {
+            let over = &over;
+            scope.spawn(move || {
+                let mut client = Client::connect(address);
+                client.expect("Welcome!");
+                for n in 0.. {
+                    let names = [0, 1, 2].map(|k| format!("{number}-{n}-{k}"));
+                    client.send(names.join("\n") + "\n");
+                    for name in names {
+                        client.expect(&format!("Hello, {name}!"));
+                    }
+                    if over.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    // A pace that leaves the machine time for the reloads.
+                    thread::sleep(short(2));
+                }
+                assert_eq!(client.send("exit\n").rest(), "");
+            });
+        }
+        let result = meanwhile();
+        over.store(true, Ordering::Relaxed);
+        result
+    })
+}
+
+/// A daemon with a file of its own.
+struct Configured {
+    daemon: Daemon,
+    file: PathBuf,
+    _folder: TempDir,
+}
+
+impl Configured {
+    fn serve(text: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("welcomed.toml");
+        fs::write(&file, text).unwrap();
+        let daemon = Daemon::serve(&["--config", file.to_str().unwrap(), "--framing", "line"]);
+        Self { daemon, file, _folder: folder }
+    }
+
+    fn write(&self, text: impl AsRef<[u8]>) {
+        fs::write(&self.file, text).unwrap();
+    }
+
+    fn metric(&self, name: &str) -> f64 {
+        scrape(self.daemon.metrics.unwrap())[name]
+    }
+
+    /// Sends SIGHUP and waits until it was seen to.
+    fn reload(&self) {
+        let before = self.metric("welcomed_config_reloads_total");
+        self.daemon.signal("HUP");
+        eventually("reloaded", || self.metric("welcomed_config_reloads_total") > before);
+    }
+}
+
+#[test]
+fn a_thousand_reloads_between_1_and_64_workers_lose_no_reply() {
+    let server = Configured::serve("[pool]\nworkers = 4\n");
+    talking(server.daemon.service, 8, || {
+        for n in 0..1000_u32 {
+            let workers = 1 + n.wrapping_mul(2_654_435_761) % 64;
+            server.write(format!("[pool]\nworkers = {workers}\n"));
+            server.reload();
+        }
+    });
+    assert_eq!(server.metric("welcomed_config_reload_failures_total"), 0.0);
+    server.write("[pool]\nworkers = 3\n");
+    server.reload();
+    eventually("three workers", || server.metric("welcomed_workers") == 3.0);
+    let (status, said) = server.daemon.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+}
+
+#[test]
+fn a_blocked_worker_leaves_when_it_returns() {
+    let (release, gate) = bounded::<()>(0);
+    let server = TestServer::start(options(2), Gate::new("wait", gate));
+    let mut blocks: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut blocks {
+        client.send("wait\n");
+    }
+    server.until("both are in a call", |stats| stats.workers_busy == 2);
+    server.handle.resize(1).unwrap();
+    server.until("asked", |stats| stats.workers_limit == 1);
+    assert_eq!(server.stats().workers, 2, "a call is not cut short");
+    drop(release);
+    for client in &mut blocks {
+        client.expect("wait");
+    }
+    server.until("one has left", |stats| stats.workers == 1);
+    assert_eq!(count(&server.stats().resizes, "shrink"), 1);
+}
+
+#[test]
+fn what_a_reload_changes_is_in_force_at_once() {
+    let server = Configured::serve("[pool]\nworkers = 2\n");
+    let mut old = server.daemon.connect();
+    old.expect("Welcome!");
+    talk(&mut old, &["before"]);
+    let text = "[pool]\nworkers = 5\n[service]\nmax_message = 8\nwork_delay = '1ms'\n\
+                [limits]\nmax_connections = 2\n[log]\nlevel = 'debug'\n[timeouts]\nidle = '1h'\n";
+    server.write(text);
+    let since = server.metric("welcomed_config_last_reload_success_timestamp_seconds");
+    server.reload();
+    let after = scrape(server.daemon.metrics.unwrap());
+    assert_eq!(after["welcomed_workers_limit"], 5.0);
+    assert_eq!(after["welcomed_connections_limit"], 2.0);
+    assert_eq!(after["welcomed_config_last_reload_successful"], 1.0);
+    assert!(after["welcomed_config_last_reload_success_timestamp_seconds"] > since);
+    talk(&mut old, &["after"]);
+    let mut second = server.daemon.connect();
+    second.expect("Welcome!");
+    assert_eq!(server.daemon.connect().rest(), "Busy, try again later.\n");
+    assert_eq!(second.send("far too long\n").rest(), "Message too long (limit 8 bytes).\n");
+    drop(old);
+    let (status, said) = server.daemon.stop();
+    assert_eq!(status.code(), Some(0), "{said}");
+    assert!(said.contains("the configuration was reloaded"), "{said}");
+    assert!(said.contains("DEBUG"), "the log's level too: {said}");
+}
+
+#[test]
+fn a_reload_that_is_wrong_changes_nothing_and_says_why_in_one_line() {
+    let server = Configured::serve("[pool]\nworkers = 2\n");
+    let mut client = server.daemon.connect();
+    client.expect("Welcome!");
+    let service = server.daemon.service;
+    let started = server.metric("welcomed_config_last_reload_success_timestamp_seconds");
+    let wrong: [(Vec<u8>, &str); 9] = [
+        (b"[pool\n".into(), "welcomed.toml:1: not valid TOML"),
+        (b"[pool]\n\nworkers = 0\n".into(), "welcomed.toml:3: pool.workers: `0` is not valid"),
+        (b"[pool]\nwrokers = 3\nworkers = 3\n".into(), "welcomed.toml:2: unknown key"),
+        ("# ".repeat(1 << 20).into(), "is too long for a configuration"),
+        (b"\xff\xfe".into(), "cannot read"),
+        (
+            b"[pool]\nworkers = 3\n[server]\nbacklog = 7\n".into(),
+            "welcomed.toml:4: server.backlog: changing 1024 to 7 needs a restart",
+        ),
+        (b"[service]\nkind = 'echo'\n".into(), "service.kind: changing \"hello\" to \"echo\""),
+        (
+            b"[limits]\nmax_connections = 10001\n".into(),
+            "welcomed.toml:2: limits.max_connections: 10001 is more than the 10000",
+        ),
+        (b"[limits]\nmax_connections = 1000000\n".into(), "limits.max_connections = 1000000 needs"),
+    ];
+    for (text, _) in &wrong {
+        server.write(text);
+        server.reload();
+        assert_eq!(server.metric("welcomed_config_last_reload_successful"), 0.0);
+        talk(&mut client, &["still here"]);
+    }
+    fs::remove_file(&server.file).unwrap();
+    server.reload();
+    let success = "welcomed_config_last_reload_success_timestamp_seconds";
+    assert_eq!(server.metric(success), started, "when it last succeeded stands");
+    assert_eq!(server.metric("welcomed_config_reload_failures_total"), 10.0);
+    assert_eq!(server.metric("welcomed_workers_limit"), 2.0);
+    server.write(format!("[pool]\nworkers = 2\n# {service}\n"));
+    server.reload();
+    assert_eq!(server.metric("welcomed_config_last_reload_successful"), 1.0);
+    drop(client);
+    let (_, said) = server.daemon.stop();
+    let lines: Vec<_> = said.lines().filter(|line| line.contains("was not reloaded")).collect();
+    assert_eq!(lines.len(), 10, "{said}");
+    for (line, (_, reason)) in lines.iter().zip(&wrong) {
+        assert!(line.contains(reason), "{reason}: {line}");
+    }
+    assert!(lines[9].contains("cannot read") && lines[9].contains("No such file"), "{said}");
+}
+
+#[test]
+fn without_a_file_there_is_nothing_to_reload() {
+    let daemon = Daemon::serve(&["--workers", "2"]);
+    daemon.signal("HUP");
+    let failures = || scrape(daemon.metrics.unwrap())["welcomed_config_reload_failures_total"];
+    eventually("refused", || failures() == 1.0);
+    daemon.connect().expect("Welcome!");
+    let (status, said) = daemon.stop();
+    assert_eq!(status.code(), Some(0));
+    assert!(said.contains("the server was started without --config"), "{said}");
+}
+
+/// From waiting to refusing, while clients wait: those are refused then.
+#[test]
+fn a_new_overload_policy_is_for_those_who_wait_too() {
+    let wait = Options { max_connections: 1, overload: Overload::Wait, ..options(1) };
+    let server = TestServer::start(wait.clone(), Hello);
+    let mut first = server.connect();
+    first.expect("Welcome!");
+    let mut waiting = server.connect();
+    server.until("paused", |stats| count(&stats.accept_pauses, "limit") == 1);
+    server.handle.reload(Options { overload: Overload::Reject, ..wait }).unwrap();
+    assert_eq!(waiting.rest(), "Busy, try again later.\n");
+    talk(&mut first, &["Ann"]);
+}
