@@ -269,10 +269,12 @@ ROWS = [
     ("Pool: use, saturation, errors", True, [
         graph("Workers",
               "Threads configured, existing and serving at the moment of the scrape. Short bursts "
-              "do not show here: look at the pool in use.", "short",
+              "do not show here: look at the pool in use. Recommended are as many as keep the "
+              "mean wait below 10 ms; nothing shows while too little arrives to tell.", "short",
               [("limit", total(m("welcomed_workers_limit"))),
                ("existing", total(m("welcomed_workers"))),
-               ("serving", total(m("welcomed_workers_busy")))],
+               ("serving", total(m("welcomed_workers_busy"))),
+               ("recommended", total(m("welcomed_pool_recommended_workers")))],
               steps=True, limits=["limit"]),
         graph("Pool in use, by server",
               "Share of each server's worker time that went into serving, turns still running "

@@ -58,6 +58,9 @@ pub mod client;
 pub mod config;
 pub mod endpoint;
 pub mod fetch;
+#[cfg(feature = "fuzzing")]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod metrics;
 pub mod protocol;
 pub mod server;

@@ -9,7 +9,7 @@ mod simulation;
 use proptest::prelude::*;
 use simulation::{Pool, Shape, Waits};
 use std::thread;
-use welcomed::sizing::{Closed, Limit, Load, Target, Wait, Warning, advise, predict};
+use welcomed::sizing::{Closed, Limit, Load, Observed, Target, Wait, Warning, advise, predict};
 
 /// How long a message holds a worker, in seconds.
 const SERVICE: f64 = 0.01;
@@ -55,7 +55,7 @@ fn predictions_are_what_the_simulation_measures() {
             for rho in UTILIZATIONS {
                 let rate = rho * workers as f64 / SERVICE;
                 let wait = predict(&load(rate, shape), workers).unwrap().wait.unwrap();
-                rows.push((shape, workers, rho, wait, simulate(workers, rate, shape, 700_000)));
+                rows.push((shape, workers, rho, wait, simulate(workers, rate, shape, 300_000)));
             }
         }
         rows
@@ -110,7 +110,7 @@ fn irregular_arrivals_are_told_roughly() {
 fn best_by_force(target: Target, rate: f64, shape: Shape) -> usize {
     let least = (rate * SERVICE) as usize + 1;
     let keeps = |workers: &usize| {
-        let waits = simulate(*workers, rate, shape, 300_000);
+        let waits = simulate(*workers, rate, shape, 120_000);
         let wait = match target {
             Target::MeanWait(_) => waits.mean_seconds(),
             Target::P99Wait(_) => waits.quantile_seconds(0.99),
@@ -185,6 +185,37 @@ fn a_handler_that_computes_gets_no_more_workers_than_cores() {
 }
 
 proptest! {
+    /// Nor do counters that make no sense.
+    #[test]
+    fn no_counter_is_too_odd(
+        sums in prop::array::uniform8(prop_oneof![any::<f64>(), 0.0..1e4_f64, 0.0..1.0_f64]),
+        counts in prop::array::uniform4(prop_oneof![any::<u64>(), 0..10_000_u64]),
+        workers in prop_oneof![any::<usize>(), 0..100_usize],
+    ) {
+        let observed = Observed {
+            seconds: sums[0],
+            workers,
+            messages: counts[0],
+            busy_seconds: sums[1],
+            handler_seconds: sums[2],
+            handler_seconds_squared: sums[3],
+            cpu_seconds: Some(sums[4]),
+            cores: Some(2.0),
+            arrival_cv2: Some(sums[5]),
+            accepted: counts[1],
+            open: sums[6],
+            parks: counts[2],
+            waits: counts[3],
+            wait_seconds: sums[7],
+        };
+        let advice = observed.advise(Target::MeanWait(0.01));
+        prop_assert!(advice.recommended != Ok(0) && !advice.reason.is_empty());
+        for it in advice.table {
+            prop_assert!(it.utilization.is_finite());
+            prop_assert!(it.wait.is_err() || it.wait.is_ok_and(|wait| wait.mean.is_finite()));
+        }
+    }
+
     /// Whatever was measured, every answer is finite, and none is a panic.
     #[test]
     fn no_number_is_too_odd(

@@ -6,6 +6,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// Where our sources are. Beside `fuzz/targets`, `fuzz` has what a build leaves there.
+const FOLDERS: &[&str] = &["src", "tests", "benches", "examples", "fuzz/targets"];
+
 const WIDEST_LINE: usize = 100;
 const LONGEST_FILE: usize = 500;
 const LONGEST_FUNCTION: usize = 70;
@@ -28,7 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
 const CRATES: &[(&str, &[&str])] = &[
     ("crossbeam_channel", &["src/server"]),
     ("tiny_http", &["src/endpoint"]),
-    ("serde_json", &["src/endpoint/status.rs", "src/cli/bench/data.rs"]),
+    ("serde_json", &["src/endpoint/status.rs", "src/cli/bench/data.rs", "src/cli/advise"]),
     ("fastrand", &["src/bench/pace.rs"]),
     ("prometheus", &["src/endpoint", "src/metrics"]),
     ("procfs", &["src/metrics"]),
@@ -71,8 +74,7 @@ fn files(folder: &str, ending: &str) -> Vec<(String, String)> {
 }
 
 fn sources() -> Vec<(String, String)> {
-    let sources: Vec<_> =
-        ["src", "tests", "benches", "examples"].iter().flat_map(|it| files(it, "rs")).collect();
+    let sources: Vec<_> = FOLDERS.iter().flat_map(|it| files(it, "rs")).collect();
     assert!(sources.len() > 50, "the sources are found");
     sources
 }
@@ -245,4 +247,23 @@ fn the_metrics_table_is_what_is_exported() {
         all
     };
     assert_eq!(plain(documented), plain(exported));
+}
+
+/// `docs/reliability.md` names tests; each of them is where it says.
+#[test]
+fn every_test_that_the_reliability_table_names_exists() {
+    let table = fs::read_to_string(root().join("docs/reliability.md")).unwrap();
+    let (mut named, mut wrong) = (0, Vec::new());
+    for path in table.split('`').filter(|word| word.contains("::") && !word.contains(' ')) {
+        let (module, test) = path.rsplit_once("::").unwrap();
+        let file = format!("tests/it/{}.rs", module.replace("::", "/"));
+        let text = fs::read_to_string(root().join(&file)).unwrap_or_default();
+        // An attribute stands before a test.
+        if !text.contains(&format!("]\nfn {test}(")) {
+            wrong.push(format!("{path}: not in {file}"));
+        }
+        named += 1;
+    }
+    assert!(named > 30, "the names are found: {named}");
+    check("tests that do not exist", wrong);
 }

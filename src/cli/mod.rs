@@ -1,6 +1,7 @@
 //! The command line: arguments, one file per subcommand, errors to exit codes.
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)] // a program speaks and ends
 
+mod advise;
 mod bench;
 mod check;
 mod client;
@@ -16,6 +17,8 @@ mod signals;
 mod systemd;
 mod terminal;
 
+#[cfg(feature = "fuzzing")]
+pub(crate) use self::logger::log_line;
 use crate::service::Service;
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -57,6 +60,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Advise(advise::AdviseArgs),
     Serve(serve::ServeArgs),
     Check(check::CheckArgs),
     Client(client::ClientArgs),
@@ -84,6 +88,7 @@ pub fn serve_with(service: impl Service) -> ExitCode {
 
 fn run(own: Option<Arc<dyn Service>>) -> ExitCode {
     let outcome = match Arguments::parse().command {
+        Command::Advise(args) => advise::run(args),
         Command::Serve(args) => serve::run(args, own),
         Command::Check(args) => check::run(args),
         Command::Client(args) => client::run(args),

@@ -5,9 +5,11 @@
 //! differences, not counters, because differences can be added: any stretch of the history is one
 //! [`Interval`] again, with quantiles of its own.
 
-use super::quantile::quantile;
 use crate::metrics::{Distribution, SECONDS, Snapshot};
+use crate::sizing::{Advice, DEFAULT_TARGET, Observed, arrival_cv2};
+use rustix::time::{ClockId, clock_gettime};
 use std::collections::VecDeque;
+use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 /// Between two looks, and between two polls of the page.
 pub(super) const STEP: Duration = Duration::from_secs(2);
+
+/// What "now" means for rates, quantiles and advice: long enough to be calm, short enough to
+/// follow what one does.
+pub(super) const WINDOW: Duration = Duration::from_secs(30);
 
 /// Fifteen minutes of steps, about 300 KB.
 const LONGEST: usize = 450;
@@ -30,16 +36,22 @@ pub(super) struct Interval {
     pub(super) worker_seconds: f64,
     pub(super) busy_seconds: f64,
     pub(super) saturated_seconds: f64,
+    /// Of the whole process.
+    pub(super) cpu_seconds: f64,
     pub(super) messages: u64,
     pub(super) errors: u64,
     pub(super) accepted: u64,
+    pub(super) parks: u64,
     pub(super) rejected: u64,
     pub(super) received_bytes: u64,
     pub(super) sent_bytes: u64,
     pub(super) queue_wait: Distribution,
     pub(super) handler_time: Distribution,
+    pub(super) handler_seconds_squared: f64,
     pub(super) queued: u64,
     pub(super) open: u64,
+    /// Seconds that the open connections were open.
+    pub(super) open_seconds: f64,
 }
 
 impl Interval {
@@ -51,16 +63,20 @@ impl Interval {
             worker_seconds: 0.0,
             busy_seconds: 0.0,
             saturated_seconds: 0.0,
+            cpu_seconds: 0.0,
             messages: 0,
             errors: 0,
             accepted: 0,
+            parks: 0,
             rejected: 0,
             received_bytes: 0,
             sent_bytes: 0,
             queue_wait: Distribution::new(SECONDS),
             handler_time: Distribution::new(SECONDS),
+            handler_seconds_squared: 0.0,
             queued: 0,
             open: 0,
+            open_seconds: 0.0,
         }
     }
 
@@ -73,16 +89,24 @@ impl Interval {
             worker_seconds: now.workers as f64 * seconds,
             busy_seconds: grown_by(before.worker_busy_seconds, now.worker_busy_seconds),
             saturated_seconds: grown_by(before.saturated_seconds, now.saturated_seconds),
+            // The ring adds it: a snapshot is of the server, not of the process.
+            cpu_seconds: 0.0,
             messages: difference(before.messages, now.messages),
             errors: difference(total(&before.message_errors), total(&now.message_errors)),
             accepted: difference(accepted(before), accepted(now)),
+            parks: difference(before.parks, now.parks),
             rejected: difference(total(&before.rejected), total(&now.rejected)),
             received_bytes: difference(before.received_bytes, now.received_bytes),
             sent_bytes: difference(before.sent_bytes, now.sent_bytes),
             queue_wait: added(&before.queue_wait, &now.queue_wait),
             handler_time: added(&before.handler_time, &now.handler_time),
+            handler_seconds_squared: grown_by(
+                before.handler_seconds_squared,
+                now.handler_seconds_squared,
+            ),
             queued: now.queued,
             open: now.open(),
+            open_seconds: now.open() as f64 * seconds,
         }
     }
 
@@ -92,9 +116,13 @@ impl Interval {
         self.worker_seconds += earlier.worker_seconds;
         self.busy_seconds += earlier.busy_seconds;
         self.saturated_seconds += earlier.saturated_seconds;
+        self.cpu_seconds += earlier.cpu_seconds;
+        self.handler_seconds_squared += earlier.handler_seconds_squared;
+        self.open_seconds += earlier.open_seconds;
         self.messages += earlier.messages;
         self.errors += earlier.errors;
         self.accepted += earlier.accepted;
+        self.parks += earlier.parks;
         self.rejected += earlier.rejected;
         self.received_bytes += earlier.received_bytes;
         self.sent_bytes += earlier.sent_bytes;
@@ -112,16 +140,41 @@ impl Interval {
         ratio(self.saturated_seconds, self.seconds)
     }
 
+    /// What the advice rests on.
+    fn observed(&self, arrival_cv2: Option<f64>) -> Observed {
+        Observed {
+            seconds: self.seconds,
+            workers: (self.worker_seconds / self.seconds.max(1e-3)).round() as usize,
+            messages: self.messages,
+            busy_seconds: self.busy_seconds,
+            handler_seconds: self.handler_time.sum,
+            handler_seconds_squared: self.handler_seconds_squared,
+            cpu_seconds: Some(self.cpu_seconds),
+            cores: thread::available_parallelism().ok().map(|cores| cores.get() as f64),
+            arrival_cv2,
+            accepted: self.accepted,
+            open: self.open_seconds / self.seconds.max(1e-3),
+            parks: self.parks,
+            waits: self.queue_wait.count(),
+            wait_seconds: self.queue_wait.sum,
+        }
+    }
+
     pub(super) fn per_second(&self, count: u64) -> f64 {
         if self.seconds > 0.0 { count as f64 / self.seconds } else { 0.0 }
     }
 
     pub(super) fn wait(&self, q: f64) -> Option<f64> {
-        quantile(q, &self.queue_wait)
+        self.queue_wait.quantile(q)
+    }
+
+    pub(super) fn wait_mean(&self) -> Option<f64> {
+        let count = self.queue_wait.count();
+        (count > 0).then(|| self.queue_wait.sum / count as f64)
     }
 
     pub(super) fn handler(&self, q: f64) -> Option<f64> {
-        quantile(q, &self.handler_time)
+        self.handler_time.quantile(q)
     }
 }
 
@@ -166,13 +219,15 @@ fn include(sum: &mut Distribution, other: &Distribution) {
 #[derive(Debug)]
 pub(super) struct Ring {
     read_at: Instant,
+    cpu_seconds: f64,
     last: Snapshot,
     intervals: VecDeque<Interval>,
 }
 
 impl Ring {
     fn new(read_at: Instant, first: Snapshot) -> Self {
-        Self { read_at, last: first, intervals: VecDeque::with_capacity(LONGEST) }
+        let cpu_seconds = process_cpu_seconds();
+        Self { read_at, cpu_seconds, last: first, intervals: VecDeque::with_capacity(LONGEST) }
     }
 
     fn push(&mut self, read_at: Instant, now: Snapshot, end: SystemTime) {
@@ -180,8 +235,11 @@ impl Ring {
         if self.intervals.len() == LONGEST {
             self.intervals.pop_front();
         }
-        self.intervals.push_back(Interval::between(&self.last, &now, seconds, end));
-        (self.read_at, self.last) = (read_at, now);
+        let cpu_seconds = process_cpu_seconds();
+        let mut interval = Interval::between(&self.last, &now, seconds, end);
+        interval.cpu_seconds = cpu_seconds - self.cpu_seconds;
+        self.intervals.push_back(interval);
+        (self.read_at, self.cpu_seconds, self.last) = (read_at, cpu_seconds, now);
     }
 
     pub(super) fn intervals(&self) -> impl ExactSizeIterator<Item = &Interval> {
@@ -190,15 +248,29 @@ impl Ring {
 
     /// The last steps together, as many as `length` covers.
     pub(super) fn recent(&self, length: Duration) -> Interval {
-        let mut newest = self.intervals.iter().rev();
+        let mut newest = self.steps(length);
         let mut sum = newest.next().cloned().unwrap_or_else(Interval::empty);
-        for earlier in newest {
-            if sum.seconds + earlier.seconds / 2.0 > length.as_secs_f64() {
-                break;
-            }
-            sum.extend(earlier);
-        }
+        newest.for_each(|earlier| sum.extend(earlier));
         sum
+    }
+
+    /// The newest of them, and as many before it as `length` covers.
+    fn steps(&self, length: Duration) -> impl Iterator<Item = &Interval> {
+        let newest = self.intervals.iter().rev();
+        newest
+            .scan(0.0, move |seconds, step| {
+                let fits = *seconds == 0.0 || *seconds + step.seconds / 2.0 <= length.as_secs_f64();
+                *seconds += step.seconds;
+                fits.then_some(step)
+            })
+            .fuse()
+    }
+
+    /// The advice for the last [`WINDOW`].
+    pub(super) fn advice(&self) -> Advice {
+        let steps = self.steps(WINDOW).map(|step| (step.seconds, step.messages as f64));
+        let arrivals = arrival_cv2(&steps.collect::<Vec<_>>());
+        self.recent(WINDOW).observed(arrivals).advise(DEFAULT_TARGET)
     }
 
     /// The busiest step: how many workers it kept busy.
@@ -212,11 +284,23 @@ impl Ring {
     }
 }
 
+/// CPU time of this process.
+fn process_cpu_seconds() -> f64 {
+    let time = clock_gettime(ClockId::ProcessCPUTime);
+    time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
+}
+
 /// The history of one server.
 pub(super) struct History {
     observe: Box<dyn Fn() -> Snapshot + Send + Sync>,
     since: SystemTime,
     ring: Mutex<Ring>,
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History").field("since", &self.since).finish_non_exhaustive()
+    }
 }
 
 impl History {
@@ -239,6 +323,11 @@ impl History {
     pub(super) fn ring(&self) -> MutexGuard<'_, Ring> {
         // A step that panicked has pushed its interval or has not; both can be read.
         self.ring.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The advice for the last [`WINDOW`].
+    pub(super) fn advice(&self) -> Advice {
+        self.ring().advice()
     }
 
     fn step(&self) {
@@ -286,6 +375,7 @@ impl Drop for Sampler {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sizing::Limit;
 
     fn stats(messages: u64, busy_seconds: f64) -> Snapshot {
         let mut stats = Snapshot {
@@ -352,6 +442,24 @@ mod tests {
     fn the_busiest_step_is_found() {
         let ring = ring([stats(0, 0.0), stats(1, 1.0), stats(2, 7.0), stats(3, 7.5)]);
         assert_eq!(ring.peak_busy_workers(), 3.0);
+    }
+
+    #[test]
+    fn a_window_of_enough_messages_has_advice() {
+        // 200 messages a second that take 5 ms, and 64 clients.
+        let look = |step: u32| {
+            let messages = u64::from(step) * 400;
+            let mut now = stats(messages, messages as f64 * 0.005);
+            now.handler_time.sum = now.worker_busy_seconds;
+            now.handler_seconds_squared = messages as f64 * 0.005 * 0.005;
+            now.parked = 64;
+            now
+        };
+        let advice = ring((0..30).map(look)).advice();
+        assert!(matches!(advice.recommended, Ok(2..=3)), "{advice:?}");
+        let few = ring((0..3).map(look)).advice();
+        assert_eq!(few.recommended, Err(Limit::TooFewMessages { messages: 800 }));
+        assert_eq!(ring([stats(5, 1.0)]).advice().recommended, Err(Limit::NoTraffic));
     }
 
     #[test]

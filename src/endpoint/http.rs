@@ -51,9 +51,11 @@ pub(super) struct Answer {
 pub(super) fn parse(head: &[u8]) -> Result<Request<'_>, Rejection> {
     let mut headers = [EMPTY_HEADER; MAX_HEADERS];
     let mut request = httparse::Request::new(&mut headers);
-    let answer = match request.parse(head) {
+    let parsed = request.parse(head);
+    // The method stands first, and is known though what follows it is wrong.
+    let head_only = request.method == Some("HEAD");
+    let answer = match parsed {
         Ok(Status::Complete(length)) if length == head.len() => {
-            let head_only = request.method == Some("HEAD");
             return check(&request).map_err(|answer| Rejection { answer, head_only });
         }
         Ok(_) => bad("The request's head does not end where it should."),
@@ -65,7 +67,7 @@ pub(super) fn parse(head: &[u8]) -> Result<Request<'_>, Rejection> {
         }
         Err(error) => bad(format!("Malformed request: {error}.")),
     };
-    Err(Rejection { answer, head_only: false })
+    Err(Rejection { answer, head_only })
 }
 
 /// Whether the request line ends in a well-formed version, of which only 1.0 and 1.1 are known.

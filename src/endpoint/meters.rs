@@ -3,6 +3,7 @@
 //! Written by `routes` at each request, read by the registry at each scrape. Requests are few, so
 //! plain shared atomics do.
 
+use super::history::History;
 use super::policy::Policy;
 use super::routes::ROUTES;
 use crate::metrics::{Kind, Row, Samples, Snapshot, Table, Value};
@@ -31,6 +32,8 @@ pub(super) struct Meters {
     policy: Arc<Policy>,
     /// The endpoint's own engine, once it is made.
     engine: OnceLock<Handle>,
+    /// That of the server it reports on, if it keeps one.
+    history: OnceLock<Arc<History>>,
 }
 
 impl Meters {
@@ -71,6 +74,12 @@ impl Meters {
         self.engine.set(engine).ok();
     }
 
+    /// The history of the server that the endpoint reports on; may be set once.
+    pub(super) fn set_history(&self, history: Arc<History>) {
+        // As above: an endpoint has one.
+        self.history.set(history).ok();
+    }
+
     /// The collector for the endpoint's registry.
     pub(super) fn collector(
         self: &Arc<Self>,
@@ -78,6 +87,7 @@ impl Meters {
     ) -> prometheus::Result<Box<dyn Collector>> {
         let meters = Arc::clone(self);
         let reading = move || Reading {
+            recommended: meters.history.get().and_then(|it| it.advice().recommended.ok()),
             engine: meters.engine.get().map(Handle::stats).unwrap_or_default(),
             config: meters.policy.fingerprint(),
             meters: Arc::clone(&meters),
@@ -91,6 +101,7 @@ struct Reading {
     meters: Arc<Meters>,
     engine: Snapshot,
     config: Option<String>,
+    recommended: Option<usize>,
 }
 
 const FAMILIES: &[Row<Reading>] = &[
@@ -120,6 +131,17 @@ const FAMILIES: &[Row<Reading>] = &[
             ]
             .map(|(reason, count)| (vec![reason], Value::Number(count as f64)))
             .to_vec()
+        },
+    },
+    Row {
+        name: "pool_recommended_workers",
+        kind: Kind::Gauge,
+        labels: &[],
+        help: "Worker count the advisor suggests for the last window; absent until it has enough \
+               samples.",
+        read: |now| {
+            let workers = now.recommended.into_iter();
+            workers.map(|workers| (Vec::new(), Value::Number(workers as f64))).collect()
         },
     },
     Row {

@@ -7,12 +7,10 @@ mod http;
 mod meters;
 mod page;
 mod policy;
-mod quantile;
 mod routes;
 mod status;
 #[cfg(test)]
 mod tests;
-mod verdict;
 
 use self::history::Sampler;
 use self::policy::Policy;
@@ -94,6 +92,9 @@ impl SideEndpoint {
         let registered = meters.collector(PREFIX).and_then(|it| endpoint.registry().register(it));
         registered.map_err(|error| Error::Invalid(error.to_string()))?;
         let history = endpoint.status().map(status::Status::history);
+        if let Some(history) = &history {
+            meters.set_history(Arc::clone(history));
+        }
         let server = Server::builder().options(options()).listener(listener).build(endpoint)?;
         let handle = server.handle();
         meters.set_engine(handle.clone());

@@ -4,17 +4,13 @@
 //! to, not renamed.
 
 use super::Readiness;
-use super::history::{History, Interval, Ring, STEP, total};
+use super::history::{History, Interval, Ring, STEP, WINDOW, total};
 use super::policy::Policy;
-use super::verdict::{Seen, verdict};
 use crate::metrics::{Snapshot, TurnNow};
+use crate::sizing::{Seen, verdict};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
-
-/// What "now" means for rates, quantiles and the sentence: long enough to be calm, short enough
-/// to follow what one does.
-const WINDOW: Duration = Duration::from_secs(30);
 
 /// One server, its history and its configuration.
 pub(super) struct Status {
@@ -39,7 +35,9 @@ impl Status {
         let now = self.history.observe();
         let ring = self.history.ring();
         let window = ring.recent(WINDOW);
-        let (advice, sentence) = verdict(&seen(&now, &window, &ring));
+        let advice = ring.advice();
+        let (verdict, sentence) = verdict(&seen(&now, &window, &ring), &advice);
+        let reason = advice.recommended.is_ok().then_some(&advice.reason);
         let state = match readiness {
             Readiness::Ready => "ready",
             Readiness::NotReady(reason) => reason,
@@ -49,7 +47,12 @@ impl Status {
             "state": state,
             "time": unix(SystemTime::now()),
             "since": unix(self.history.since()),
-            "verdict": { "advice": advice.name(), "sentence": sentence },
+            "verdict": {
+                "advice": verdict.name(),
+                "sentence": sentence,
+                "recommended_workers": advice.recommended.ok(),
+                "reason": reason,
+            },
             "window": self::window(&window),
             "pool": pool(&now),
             "connections": connections(&now),
@@ -69,6 +72,7 @@ fn seen(now: &Snapshot, window: &Interval, ring: &Ring) -> Seen {
         utilisation: window.utilisation(),
         saturated: window.saturated(),
         messages: window.messages,
+        wait_mean: window.wait_mean(),
         wait_p95: window.wait(0.95),
         handler_p50: window.handler(0.5),
         longest_turn: now.worker_turns_now.iter().flatten().map(|turn| turn.running).max(),

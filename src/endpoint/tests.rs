@@ -230,6 +230,20 @@ fn headers_are_bounded_in_number_and_a_length_is_not_in_digits() {
 }
 
 #[test]
+fn even_a_malformed_head_request_is_answered_without_a_body() {
+    for rest in [
+        "/ HTTP/1.1\r\nHost : x\r\n\r\n",
+        "/ HTTP/2.0\r\n\r\n",
+        &format!("/ HTTP/1.1\r\nHost: x\r\n{}\r\n", "a: b\r\n".repeat(64)),
+    ] {
+        let (_, get) = ask(format!("GET {rest}"));
+        let (flow, head) = ask(format!("HEAD {rest}"));
+        assert_eq!((head.status, flow), (get.status, Flow::Close), "{rest:?}");
+        assert_eq!((head.body.as_str(), head.length()), ("", get.length()), "{rest:?}");
+    }
+}
+
+#[test]
 fn small_liberties_are_taken_as_the_standard_has_them() {
     for head in [
         "\r\nGET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",

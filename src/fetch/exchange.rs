@@ -18,8 +18,8 @@ const MAX_INTERIM: usize = 16;
 const SLICE: Duration = Duration::from_millis(100);
 
 /// A connection on which a request was sent.
-pub(super) struct Exchange<'a> {
-    stream: TcpStream,
+pub(super) struct Exchange<'a, S = TcpStream> {
+    stream: S,
     deadline: &'a Deadline,
     buffer: Box<[u8]>,
     /// What was read and not used stands in `buffer[start..end]`.
@@ -49,8 +49,15 @@ impl<'a> Exchange<'a> {
                 return Err(Error::Connection(error));
             }
         }
+        Ok(Self::over(stream, deadline))
+    }
+}
+
+impl<'a, S: Read> Exchange<'a, S> {
+    /// What comes on `stream` is the answer.
+    pub(super) fn over(stream: S, deadline: &'a Deadline) -> Self {
         let buffer = vec![0; BUFFER].into_boxed_slice();
-        Ok(Self { stream, deadline, buffer, start: 0, end: 0 })
+        Self { stream, deadline, buffer, start: 0, end: 0 }
     }
 
     /// Reads the head of the answer.

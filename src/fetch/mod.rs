@@ -227,3 +227,19 @@ pub fn fetch(url: Url, options: &Options, observer: &mut dyn Observer) -> Result
         return Ok(head);
     }
 }
+
+/// Reads an answer to the end, as [`fetch`] does once it has asked.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn read_answer(
+    stream: impl io::Read,
+    max_size: Option<u64>,
+    observer: &mut dyn Observer,
+) -> Result<Head, Error> {
+    let deadline = Deadline::within(None);
+    let mut exchange = Exchange::over(stream, &deadline);
+    let head = exchange.head(observer)?;
+    let body = head.body()?;
+    observer.head(&head, body.length()).map_err(Error::Output)?;
+    exchange.body(body, max_size, observer)?;
+    Ok(head)
+}

@@ -4,6 +4,7 @@ mod backlog;
 mod block;
 mod collector;
 mod process;
+mod quantile;
 mod snapshot;
 mod table;
 

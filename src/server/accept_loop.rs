@@ -11,7 +11,7 @@ use super::deadlines::Deadlines;
 use super::doors::Doors;
 use super::drain::Drain;
 use super::engine::Engine;
-use super::linger::{DRAIN_LINGER, Lingering, Parting};
+use super::linger::{DRAIN_LINGER, Lingering, Parting, budget};
 use super::listener::{Accepted, Listener};
 use super::live::Seen;
 use super::network::Network;
@@ -72,6 +72,7 @@ impl AcceptLoop {
         let doors = Doors::new(listeners, &poller)?;
         doors.tune(&options);
         let pool = Pool::new();
+        let parting = Parting::new(budget(options.max_connections), FIRST_LINGERING);
         pool.grow(&engine, &options.thread_prefix)?;
         Ok(Self {
             engine,
@@ -80,7 +81,7 @@ impl AcceptLoop {
             doors,
             poller,
             deadlines: Deadlines::default(),
-            parting: Parting::new(FIRST_LINGERING),
+            parting,
             busy_words,
             next_id: 1,
             watchdog: Watchdog::new(),

@@ -29,6 +29,10 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.strip_prefix("unix:") {
             Some("") => Err("`unix:` needs a path, as in `unix:/run/welcomed.sock`".to_owned()),
+            // It is told in lines: of the log, of `listening`, of messages about the configuration.
+            Some(path) if path.contains(char::is_control) => {
+                Err(format!("`{}` has control characters", text.escape_debug()))
+            }
             Some(path) => Ok(Self::Unix(path.into())),
             None => text.parse().map(Self::Tcp).map_err(|_| {
                 format!(
@@ -43,5 +47,21 @@ impl FromStr for Address {
 impl From<SocketAddr> for Address {
     fn from(address: SocketAddr) -> Self {
         Self::Tcp(address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Address;
+
+    #[test]
+    fn a_path_that_would_break_a_line_is_refused() {
+        for path in ["/a\nb", "/a\u{1b}[2J", "\0", "/a\u{9b}"] {
+            let error = format!("unix:{path}").parse::<Address>().unwrap_err();
+            assert!(error.contains("has control characters"), "{error}");
+            assert!(!error.contains(char::is_control), "{error:?}");
+        }
+        let path = "unix:/run/a \"quoted\\path\".sock";
+        assert_eq!(path.parse::<Address>().unwrap().to_string(), path);
     }
 }

@@ -85,7 +85,7 @@ impl Engine {
             queue: RunQueue::new(options.max_connections),
             poller: Poller::new()?,
             schedule: CachePadded::new(Schedule::new()),
-            inbox: Inbox::new()?,
+            inbox: Inbox::new(options.max_connections)?,
             crew: Crew::new(options.workers),
             gate,
             per_ip: Arc::default(),
@@ -181,6 +181,10 @@ impl Engine {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
             log::error!("dropping a connection's state panicked: {}", words(&*panic));
             block.handler_panics.add(1);
+            // So is what the panic carries; whatever that drop panics with is left alone.
+            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
+                std::mem::forget(again);
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! at most a few times (see `deadlines`), lingering sockets up to their budget.
 
 use super::clock::{Moment, NEVER};
-use super::linger::{BUDGET, Lingering};
+use super::linger::{Lingering, budget};
 use super::poller::{Alarm, LoopPoller};
 use std::collections::VecDeque;
 use std::io;
@@ -25,6 +25,7 @@ pub(super) struct Mail {
 pub(super) struct Inbox {
     alarm: Alarm,
     mail: Mutex<Mail>,
+    most_lingering: usize,
     /// When the accept loop wakes by itself; 0 while it is awake.
     sleeps_until: AtomicU64,
     /// No worker was idle, and the accept loop polls in their stead.
@@ -36,10 +37,11 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
-    pub(super) fn new() -> io::Result<Self> {
+    pub(super) fn new(max_connections: usize) -> io::Result<Self> {
         Ok(Self {
             alarm: Alarm::new()?,
             mail: Mutex::default(),
+            most_lingering: budget(max_connections),
             sleeps_until: AtomicU64::new(0),
             // A worker that has never been idle says nothing when it takes its first job.
             ticking: AtomicBool::new(true),
@@ -87,8 +89,11 @@ impl Inbox {
     pub(super) fn linger(&self, lingering: Lingering) -> Option<Lingering> {
         let (first, cut) = {
             let mut mail = self.mail();
-            let cut =
-                if mail.lingering.len() >= BUDGET { mail.lingering.pop_front() } else { None };
+            let cut = if mail.lingering.len() >= self.most_lingering {
+                mail.lingering.pop_front()
+            } else {
+                None
+            };
             mail.lingering.push_back(lingering);
             (mail.lingering.len() == 1, cut)
         };

@@ -13,12 +13,19 @@ use super::poller::LoopPoller;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown};
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// Sockets that linger at a time; one more cuts the oldest.
-pub(super) const BUDGET: usize = 1024;
+/// Sockets that linger at a time: as many as may be open, but no fewer than a small crowd that is
+/// refused at once, and no more than this. One more cuts the oldest.
+const BUDGET: RangeInclusive<usize> = 64..=1024;
+/// How many may linger in a server of so many connections.
+pub(super) fn budget(max_connections: usize) -> usize {
+    max_connections.clamp(*BUDGET.start(), *BUDGET.end())
+}
+
 /// Bytes thrown away for one socket.
 const MAX_BYTES: usize = 4 << 20;
 /// Longest linger during a drain.
@@ -68,14 +75,15 @@ impl Lingering {
 #[derive(Debug)]
 pub(super) struct Parting {
     sockets: BTreeMap<u64, Lingering>,
+    most: usize,
     next: u64,
     scratch: Vec<u8>,
 }
 
 impl Parting {
-    /// `first` is the first of the keys that the sockets are registered with.
-    pub(super) fn new(first: u64) -> Self {
-        Self { sockets: BTreeMap::new(), next: first, scratch: vec![0; 16 << 10] }
+    /// Of at most `most` sockets. `first` is the first of the keys that they are registered with.
+    pub(super) fn new(most: usize, first: u64) -> Self {
+        Self { sockets: BTreeMap::new(), most, next: first, scratch: vec![0; 16 << 10] }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -108,7 +116,7 @@ impl Parting {
         }
         self.sockets.insert(self.next, lingering);
         self.next += 1;
-        if self.sockets.len() > BUDGET {
+        if self.sockets.len() > self.most {
             self.cut_oldest(gate);
         }
     }

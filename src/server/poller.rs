@@ -4,7 +4,7 @@
 use super::schedule::{Events, Signal, Token};
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -173,14 +173,14 @@ fn new_eventfd() -> io::Result<OwnedFd> {
 
 fn signal_eventfd(fd: &OwnedFd) {
     // It fails only when the count is at its end (2^64 - 2), and then it is signalled anyway.
-    match rustix::io::write(fd, &1_u64.to_ne_bytes()) {
+    match retry_on_intr(|| rustix::io::write(fd, &1_u64.to_ne_bytes())) {
         Ok(_) | Err(Errno::AGAIN) => {}
         Err(error) => panic!("write to an eventfd: {error}"),
     }
 }
 
 fn clear_eventfd(fd: &OwnedFd) {
-    match rustix::io::read(fd, &mut [0_u8; 8]) {
+    match retry_on_intr(|| rustix::io::read(fd, &mut [0_u8; 8])) {
         Ok(_) | Err(Errno::AGAIN) => {}
         Err(error) => panic!("read from an eventfd: {error}"),
     }

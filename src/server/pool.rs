@@ -145,15 +145,12 @@ impl Pool {
         while crew.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more).is_ok() {
             let (place, block) = crew.enter();
             let name = thread_name(thread_prefix, &worker_name(place));
-            let (shared, alive) = (Arc::clone(engine), self.alive.clone());
-            let spawned = thread::Builder::new().name(name).spawn(move || {
-                work(&shared, &block);
-                shared.crew.leave(place);
-                drop(alive);
-            });
+            let shift = Shift { engine: Arc::clone(engine), place, _alive: self.alive.clone() };
+            let spawned =
+                thread::Builder::new().name(name).spawn(move || work(&shift.engine, &block));
             if let Err(error) = spawned {
+                // The shift went with its closure, and gave the place back.
                 crew.alive.fetch_sub(1, Ordering::SeqCst);
-                crew.leave(place);
                 return Err(error);
             }
         }
@@ -173,6 +170,26 @@ impl Pool {
             Err(RecvTimeoutError::Disconnected) => 0,
             Ok(()) | Err(RecvTimeoutError::Timeout) => engine.crew.alive(),
         }
+    }
+}
+
+/// A worker thread's hold on its place, which it gives back however it ends.
+struct Shift {
+    engine: Arc<Engine>,
+    place: usize,
+    /// Goes last: the pool is over when all are gone.
+    _alive: Sender<()>,
+}
+
+impl Drop for Shift {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            // It has not retired, which would have counted it off: a bug got past `work`. The
+            // accept loop starts another thread in its place.
+            self.engine.crew.alive.fetch_sub(1, Ordering::SeqCst);
+            self.engine.inbox.ring();
+        }
+        self.engine.crew.leave(self.place);
     }
 }
 

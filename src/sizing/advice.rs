@@ -2,7 +2,7 @@
 //!
 //! Called by `endpoint` and `welcomed advise`. Decides; the numbers are `queue`'s.
 
-use super::{FEWEST_MESSAGES, Limit, Load, MOST_UTILIZED, MOST_WORKERS, Prediction, Wait};
+use super::{FEWEST_MESSAGES, Human, Limit, Load, MOST_UTILIZED, MOST_WORKERS, Prediction, Wait};
 use super::{predict_from, queue};
 use std::fmt;
 
@@ -80,13 +80,24 @@ pub enum Warning {
         /// Of the times between arrivals.
         cv2: f64,
     },
+    /// The pool was full: what arrived is not known, only what it managed.
+    #[error(
+        "the workers were {utilization:.2} busy, so more may have arrived than they could do: \
+         the size is a lower bound; look again once it has changed"
+    )]
+    Full {
+        /// Of the pool as it was.
+        utilization: f64,
+    },
     /// Nobody measured how irregular arrivals are.
     #[error("arrivals were taken to be independent of each other (Poisson): bursts are not seen")]
     ArrivalsAssumed,
     /// What was predicted for the present size is not what was measured.
     #[error(
-        "measured is a mean wait of {measured} s and predicted one of {predicted} s: something \
-         that the model does not know is at work"
+        "messages waited {} and not {} as predicted for this size: something that the model does \
+         not know is at work",
+        Human(*measured),
+        Human(*predicted)
     )]
     Differs {
         /// The mean wait, in seconds.
@@ -207,7 +218,11 @@ fn reason(target: Target, table: &[Prediction], workers: usize, warnings: &[Warn
     let now = at(workers).and_then(Result::ok).map_or(0.0, |wait| target.of(&wait));
     let fewer = match workers.checked_sub(1).and_then(at) {
         Some(Ok(wait)) => format!("with one less it would be {}", Human(target.of(&wait))),
-        _ => "fewer would be more than 95 % busy, or cannot carry the load".to_owned(),
+        Some(Err(Limit::NearlyFull { .. })) => {
+            let most = MOST_UTILIZED * 100.0;
+            format!("with one less they would be more than {most:.0} % busy")
+        }
+        _ => "fewer cannot carry the load".to_owned(),
     };
     let fewer = if workers == 1 { String::new() } else { format!(", {fewer}") };
     format!(
@@ -220,23 +235,4 @@ fn sentence(text: &str) -> String {
     let mut letters = text.chars();
     let first = letters.next().map(|letter| letter.to_uppercase().to_string());
     format!("{}{}.", first.unwrap_or_default(), letters.as_str())
-}
-
-/// A duration in the unit that suits it: `40 ms`.
-pub(super) struct Human(pub(super) f64);
-
-impl fmt::Display for Human {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut in_unit = |value: f64, unit| {
-            let digits = if value < 9.95 && value.fract() >= 0.05 { 1 } else { 0 };
-            write!(f, "{value:.digits$} {unit}")
-        };
-        match self.0 {
-            s if s < 0.000_000_5 => in_unit(0.0, "ms"),
-            s if s < 0.001 => in_unit((s * 1e6).round(), "µs"),
-            s if s < 1.0 => in_unit(s * 1e3, "ms"),
-            s if s < 120.0 => in_unit(s, "s"),
-            s => in_unit((s / 60.0).floor(), "min"),
-        }
-    }
 }

@@ -6,18 +6,25 @@
 //! names, as a [`Limit`].
 //!
 //! The model is an open queue: messages arrive on their own account, wait in order of arrival, and
-//! hold one of `c` workers for a while. [`Load`] describes them, [`predict`] says what they meet
-//! at some size, [`advise`] which size keeps a [`Target`]. [`Closed`] is for the other kind of
-//! load, whose clients wait for each reply before they ask again.
+//! hold one of `c` workers for a while. [`Load`] describes them ([`Observed`] makes one from a
+//! pool's counters), [`predict`] says what they meet at some size, [`advise`] which size keeps a
+//! [`Target`]. [`Closed`] is for the other kind of load, whose clients wait for each reply before
+//! they ask again.
 
 mod advice;
 mod arrivals;
 mod closed;
+mod human;
+mod observed;
 mod queue;
+mod verdict;
 
 pub use advice::{Advice, Target, Warning, advise};
 pub use arrivals::arrival_cv2;
 pub use closed::{Closed, ClosedPrediction};
+pub use human::Human;
+pub use observed::Observed;
+pub use verdict::{Seen, Verdict, verdict};
 
 /// Sizes above this are not considered.
 pub const MOST_WORKERS: usize = 4096;
@@ -26,6 +33,9 @@ pub const MOST_WORKERS: usize = 4096;
 pub const MOST_UTILIZED: f64 = 0.95;
 /// Before this many messages, chance speaks.
 pub const FEWEST_MESSAGES: u64 = 1000;
+
+/// What is asked for if nobody says what: few clients notice such a wait.
+pub const DEFAULT_TARGET: Target = Target::MeanWait(0.01);
 
 /// What arrives, and what it costs. Rates are per second, durations in seconds; cv2 is a squared
 /// coefficient of variation: the variance by the squared mean.

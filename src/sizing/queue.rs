@@ -73,7 +73,9 @@ pub(super) fn mean_wait(
     (ca2, cs2): (f64, f64),
 ) -> f64 {
     let exponential = waiting * service / (workers as f64 * (1.0 - rho));
-    let kimura = cs2 + (1.0 - cs2) / constant_work_correction(workers, rho);
+    // cs2 + (1-cs2)/correction, in a form in which a huge cs2 does not cancel itself to 0.
+    let correction = constant_work_correction(workers, rho);
+    let kimura = (1.0 + cs2 * (correction - 1.0)) / correction;
     exponential * (ca2 + cs2) / 2.0 / kimura
 }
 
@@ -151,6 +153,15 @@ mod tests {
         }
         let waiting = erlang_c(erlang_b(2, 1.0), 0.5);
         near(mean_wait((2, 0.5), waiting, 1.0, (1.0, 0.0)), 0.1767, 0.002);
+    }
+
+    #[test]
+    fn a_huge_variation_makes_a_huge_wait_and_not_an_infinite_one() {
+        for cs2 in [1e16, 1e30] {
+            // Pollaczek-Khinchine: rho S (1+cs2) / (2 (1-rho)).
+            let exact = 0.5 * (1.0 + cs2) / (2.0 * 0.5);
+            near(mean_wait((1, 0.5), 0.5, 1.0, (1.0, cs2)) / exact, 1.0, 1e-12);
+        }
     }
 
     #[test]

@@ -202,7 +202,7 @@ fn a_signal_at_a_bad_moment_ends_the_program_all_the_same() {
 }
 
 #[test]
-#[ignore = "takes 2 minutes: cargo test --release --test it -- --ignored"]
+#[ignore = "takes half a minute: cargo test --release --test it drain -- --ignored"]
 fn a_thousand_signals_at_bad_moments() {
     signalled_at_bad_moments(250);
 }

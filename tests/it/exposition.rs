@@ -60,6 +60,11 @@ fn prometheus_own_linter_has_nothing_to_say() {
     assert_eq!(String::from_utf8_lossy(&said), "", "{text}");
 }
 
+/// A family that a server which has just begun has no sample of, as the golden file has it.
+const ABSENT_AT_START: &str = "# HELP welcomed_pool_recommended_workers Worker count the advisor \
+    suggests for the last window; absent until it has enough samples.\n\
+    # TYPE welcomed_pool_recommended_workers gauge\nwelcomed_pool_recommended_workers\n";
+
 /// Names, help texts, types, labels, buckets and their order. After a wanted change,
 /// `WELCOMED_GOLDEN=1 cargo test --test it golden` writes the file anew.
 #[test]
@@ -76,6 +81,9 @@ fn the_golden_file_is_what_is_exported() {
         ours += fixed.split("{hash=").next().unwrap();
         ours += "\n";
     }
+    // Families stand in the order of their names.
+    let later = ours.match_indices("# HELP ").find(|(at, _)| ours[*at..] > *ABSENT_AT_START);
+    ours.insert_str(later.unwrap().0, ABSENT_AT_START);
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/golden/metrics.txt");
     if env::var_os("WELCOMED_GOLDEN").is_some() {
         fs::write(path, &ours).unwrap();

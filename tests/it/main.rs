@@ -4,6 +4,7 @@
 #![allow(missing_docs, unreachable_pub)] // no API
 
 mod activation;
+mod advise;
 mod bench;
 mod browser;
 mod client;
@@ -13,6 +14,7 @@ mod deploy;
 mod drain;
 mod endpoint;
 mod exposition;
+mod faults;
 mod fetch;
 mod hello;
 mod limits;

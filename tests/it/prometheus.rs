@@ -43,15 +43,15 @@ const NEVER: &[&str] = &[
 ];
 
 /// A Prometheus that watches `targets`, on a port of the kernel's choice, killed on drop.
-struct Prometheus {
+pub struct Prometheus {
     child: Child,
     folder: TempDir,
-    address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 impl Prometheus {
     /// Nothing if there is none here, except in CI.
-    fn start(targets: &[SocketAddr]) -> Option<Self> {
+    pub fn start(targets: &[SocketAddr]) -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("rules.yml"), hurried(&read("dashboards/rules.yml"))).unwrap();
         let configuration = configuration(&read("config/prometheus.yml"), targets);
@@ -96,7 +96,7 @@ impl Prometheus {
     }
 
     #[track_caller]
-    fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
+    pub fn until(&self, what: &str, mut holds: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !holds(self) {
             assert!(
@@ -123,7 +123,7 @@ impl Prometheus {
 
     /// What the API answers, whose status must be success.
     #[track_caller]
-    fn api(&self, path: &str) -> Value {
+    pub fn api(&self, path: &str) -> Value {
         let (status, body) = self.ask(path);
         let answer: Value = serde_json::from_str(&body).unwrap();
         assert!(status == 200 && answer["status"] == "success", "{path}: {status} {body}");

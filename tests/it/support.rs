@@ -174,6 +174,11 @@ impl Daemon {
         assert!(sent.unwrap().success());
     }
 
+    /// What the program says from here on. Who takes it has to read it, or a pipe fills.
+    pub fn take_log(&mut self) -> BufReader<ChildStderr> {
+        self.stderr.take().unwrap()
+    }
+
     /// Sends SIGTERM; returns how it ended and what else it said.
     pub fn stop(mut self) -> (ExitStatus, String) {
         self.signal("TERM");

@@ -155,9 +155,11 @@ fn escape(out: &mut String, text: &str, quotes: Quotes) {
 }
 
 /// Control characters (C0, DEL and C1), line and paragraph separators, and the marks that turn
-/// the direction of writing.
+/// the direction of writing (Unicode's `Bidi_Control`).
 fn hidden(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    character.is_control()
+        || matches!(character,
+            '\u{61c}' | '\u{200e}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 fn push(out: &mut String, text: fmt::Arguments<'_>) {
@@ -200,7 +202,10 @@ struct Shown {
 
 impl Shown {
     fn set(&mut self, text: impl Display, bare: bool) -> Result<(), kv::Error> {
-        *self = Self { text: shortened(text, LONGEST_VALUE), bare };
+        let text = shortened(text, LONGEST_VALUE);
+        // Half a number is none: JSON takes it as a text.
+        let bare = bare && text.len() <= LONGEST_VALUE;
+        *self = Self { text, bare };
         Ok(())
     }
 }

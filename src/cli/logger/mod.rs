@@ -58,6 +58,17 @@ pub(super) fn set(level: LevelFilter, format: LogFormat) {
     }
 }
 
+/// A record as the log writes it to anything but a terminal.
+#[cfg(feature = "fuzzing")]
+pub(crate) fn log_line(
+    format: LogFormat,
+    journal: bool,
+    time: std::time::SystemTime,
+    record: &Record<'_>,
+) -> String {
+    format::line(format::Style { format, colour: false, journal }, time, record)
+}
+
 /// An error of the program itself, for its user: in line with the log, if there is one.
 pub(super) fn say(line: &str) {
     match BACKEND.get() {

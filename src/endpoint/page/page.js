@@ -400,6 +400,8 @@ function show(status) {
   byId('verdict').dataset.advice = status.verdict.advice;
   say(byId('advice'), ADVICE[status.verdict.advice] ?? status.verdict.advice);
   say(byId('sentence'), status.verdict.sentence);
+  const { recommended_workers: size, reason } = status.verdict;
+  say(byId('reason'), size ? `Recommended: ${reason}` : '');
   say(byId('window'), `over the last ${number(status.window.seconds)} s`);
   const minutes = (status.time - status.since) / 60;
   say(byId('span'), minutes < 15 ? `since the start at ${clock(status.since)}` : 'of 15 minutes');

@@ -71,14 +71,13 @@ fn plain_is_the_sentence_alone() {
 
 #[test]
 fn nothing_hidden_gets_out_in_any_format() {
-    let hidden: String = (0..0x20).chain(0x7f..0xa0).chain([0x2028, 0x202e, 0x2066]).fold(
-        String::new(),
-        |mut text, code| {
+    let marks = [0x61c, 0x200e, 0x200f, 0x2028, 0x2029, 0x202a, 0x202e, 0x2066, 0x2069];
+    let hidden: String =
+        (0..0x20).chain(0x7f..0xa0).chain(marks).fold(String::new(), |mut text, code| {
             text.extend(char::from_u32(code));
             text
-        },
-    );
-    assert_eq!(hidden.chars().count(), 32 + 33 + 3);
+        });
+    assert_eq!(hidden.chars().count(), 32 + 33 + marks.len());
     for (_, name) in [
         ("text", LogFormat::Text),
         ("json", LogFormat::Json),
@@ -87,7 +86,8 @@ fn nothing_hidden_gets_out_in_any_format() {
     ] {
         let values = [("value", Value::from(hidden.as_str())), (&hidden, Value::from(1))];
         let line = format(name, &hidden, &values);
-        assert!(!line.chars().any(super::hidden), "{name:?}: {line:?}");
+        let is_mark = |it: char| marks.contains(&u32::from(it));
+        assert!(!line.contains(|it: char| it.is_control() || is_mark(it)), "{name:?}: {line:?}");
         assert!(line.contains("\\u001b") && line.contains("\\u009b"), "{name:?}: {line:?}");
         assert!(line.contains("\\n"), "{name:?}: {line:?}");
     }
@@ -115,6 +115,15 @@ fn long_values_are_shortened_between_characters() {
 
     let message = format(LogFormat::Plain, &"x".repeat(1 << 20), &[]);
     assert_eq!(message.len(), LONGEST_MESSAGE + "...".len());
+}
+
+#[test]
+fn a_number_with_more_digits_than_a_value_may_have_is_a_text_in_json() {
+    for number in [1e300, -1e300, 1e-300] {
+        let line = format(LogFormat::Json, "m", &[("n", Value::from(number))]);
+        let digits = &number.to_string()[..LONGEST_VALUE];
+        assert!(line.ends_with(&format!(r#","n":"{digits}..."}}"#)), "{line}");
+    }
 }
 
 #[test]
