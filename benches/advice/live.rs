@@ -110,8 +110,7 @@ impl Drop for Running {
 /// Runs it.
 pub fn run(run: Run) -> Result<Met, String> {
     let count = || (0..run.messages).map(|_| AtomicU64::new(0)).collect();
-    let timed =
-        Arc::new(Timed { run, start: Instant::now(), began: count(), took: count() });
+    let timed = Arc::new(Timed { run, start: Instant::now(), began: count(), took: count() });
     let server = Running::start(run.workers, Arc::clone(&timed))?;
     let mut clients = Clients::connect(server.address()?).map_err(|error| error.to_string())?;
     let cpu = cpu_seconds();

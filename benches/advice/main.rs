@@ -143,7 +143,8 @@ fn simulated(sizes: &[usize], messages: usize) -> Vec<Point> {
                 let arrivals_per_second = utilization * workers as f64 / SERVICE;
                 let load = load(arrivals_per_second, SERVICE, service.cv2(), messages);
                 let (arrivals, service_seconds) = (Shape::Exponential, SERVICE);
-                let pool = Pool { workers, arrivals_per_second, arrivals, service, service_seconds };
+                let pool =
+                    Pool { workers, arrivals_per_second, arrivals, service, service_seconds };
                 let runs: Vec<_> = (0..BATCHES as u64)
                     .map(|seed| {
                         let waits = pool.waits(messages / BATCHES, 1909 + seed);
@@ -217,7 +218,8 @@ fn live_run(
         ..load(rate, mean, squares / (mean * mean), messages)
     };
     let wait = wait(&load, workers)?;
-    let batches = |of: fn(&[f64]) -> f64| waits.chunks(waits.len().div_ceil(BATCHES)).map(of).collect();
+    let batches =
+        |of: fn(&[f64]) -> f64| waits.chunks(waits.len().div_ceil(BATCHES)).map(of).collect();
     let mut p99 = pair(wait.p99, batches(|batch| quantile(batch, 0.99)));
     // The batches give its spread; the run as a whole has more of the tail.
     p99.measured = quantile(&waits, 0.99);
@@ -242,7 +244,9 @@ fn quantile(values: &[f64], p: f64) -> f64 {
 /// 2 ms, the 99th percentile within 35 % or 2 ms.
 fn table(title: &str, points: &[Point]) -> bool {
     println!("\n{title}: waits in ms, predicted | measured with its 95 % interval\n");
-    println!("| work (cv2) | workers | utilisation | mean predicted | measured | p99 predicted | measured | |");
+    println!(
+        "| work (cv2) | workers | utilisation | mean predicted | measured | p99 predicted | measured | |"
+    );
     println!("|---|---:|---:|---:|---:|---:|---:|---|");
     let mut all = true;
     for point in points {

@@ -125,8 +125,12 @@ pub fn computing(quick: bool) -> Result<(), String> {
 /// Clients that wait for their replies: the machine repairman's model.
 pub fn closed_loops(quick: bool) -> Result<(), String> {
     let time = if quick { Duration::from_millis(500) } else { Duration::from_secs(10) };
-    println!("\n{CLIENTS} clients that wait for each reply, and think; exponential work of 10 ms\n");
-    println!("| think, ms | workers | messages/s predicted | measured | utilisation predicted | measured | mean wait, ms, predicted | measured |");
+    println!(
+        "\n{CLIENTS} clients that wait for each reply, and think; exponential work of 10 ms\n"
+    );
+    println!(
+        "| think, ms | workers | messages/s predicted | measured | utilisation predicted | measured | mean wait, ms, predicted | measured |"
+    );
     println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
     for think in [Duration::ZERO, Duration::from_millis(40)] {
         for workers in [2, 4, 8, 32] {

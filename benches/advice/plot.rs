@@ -56,7 +56,9 @@ pub fn svg(points: &[Point]) -> String {
         ));
     }
     let (low, high) = (10_f64.powi(DECADES.0), 10_f64.powi(DECADES.1));
-    for (factor, style) in [(1.0, ""), (1.25, "stroke-dasharray=\"4\""), (0.75, "stroke-dasharray=\"4\"")] {
+    for (factor, style) in
+        [(1.0, ""), (1.25, "stroke-dasharray=\"4\""), (0.75, "stroke-dasharray=\"4\"")]
+    {
         put(format_args!(
             "<path d=\"M{:.1} {:.1}L{:.1} {:.1}\" stroke=\"#888\" {style}/>\n",
             x(low),
