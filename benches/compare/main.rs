@@ -9,6 +9,7 @@
 //! prints them all. The rivals are in `rivals`; `welcomed` is the real binary.
 #![allow(clippy::print_stdout, clippy::print_stderr)] // a program that prints a table
 
+mod accounts;
 mod machine;
 mod measure;
 mod plan;

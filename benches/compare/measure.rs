@@ -1,13 +1,14 @@
 //! One measurement: start a server, load it, read its accounts before and after.
 
+use super::accounts::{cpu_nanos, private_bytes};
 use super::machine::Cores;
 use super::plan::{Case, Server};
 use super::process::Process;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::str;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
-use std::{fs, str};
 use welcomed::bench::{Load, Pace, Session, Stop};
 
 const WARM_UP: Duration = Duration::from_millis(300);
@@ -102,29 +103,6 @@ fn spoken_once(process: &Process, connections: usize) -> Result<Session, String>
 fn connect(process: &Process, connections: usize, pace: Pace) -> Result<Session, String> {
     let load = Load { connections, pace, patience: PATIENCE, ..Load::new(process.address) };
     Session::connect(&load).map_err(|error| error.to_string())
-}
-
-/// CPU time of a process's threads, by the scheduler's accounts. A thread that has ended is not
-/// in them; none does while its connection is open.
-fn cpu_nanos(process: u32) -> io::Result<u64> {
-    let mut sum = 0;
-    for task in fs::read_dir(format!("/proc/{process}/task"))? {
-        let accounts = fs::read_to_string(task?.path().join("schedstat"))?;
-        let running = accounts.split_whitespace().next().and_then(|first| first.parse().ok());
-        sum += running.unwrap_or(0);
-    }
-    Ok(sum)
-}
-
-/// What a process has written to and shares with nobody. The kernel's side of a socket is not in
-/// it, and is the same for all.
-fn private_bytes(process: u32) -> Result<u64, String> {
-    let path = format!("/proc/{process}/smaps_rollup");
-    let text = fs::read_to_string(&path).map_err(|error| format!("{path}: {error}"))?;
-    let kilobytes = text.lines().find_map(|line| line.strip_prefix("Private_Dirty:"));
-    let kilobytes = kilobytes.and_then(|rest| rest.trim().strip_suffix("kB"));
-    let kilobytes = kilobytes.and_then(|number| number.trim().parse::<u64>().ok());
-    kilobytes.map(|number| number * 1024).ok_or_else(|| format!("{path}: no Private_Dirty"))
 }
 
 /// Reads the metrics once, in the middle of the window: that is part of the cost.

@@ -57,7 +57,7 @@ impl Watchdog {
         if self.due > now {
             return false;
         }
-        let (mut turns, mut stuck, mut busy) = (0, 0, false);
+        let (mut turns, mut stuck, mut busy, mut again) = (0, 0, false, false);
         let mut next = latest;
         engine.crew.each(|place, block| {
             turns += block.turns.get();
@@ -69,7 +69,7 @@ impl Watchdog {
                     next = next.min(due);
                 } else {
                     stuck += 1;
-                    self.report(place, block, since, now);
+                    again |= self.report(place, block, since, now);
                 }
             }
             self.welcome_back(place, since);
@@ -87,7 +87,8 @@ impl Watchdog {
         }
         self.turns = turns;
         let all = stuck > 0 && stuck >= engine.crew.alive();
-        let first = all && !self.all_reported;
+        // Between two looks one may have come back, and have got stuck anew.
+        let first = all && (again || !self.all_reported);
         self.all_reported = all;
         if first {
             log::error!(workers = stuck; "every worker is stuck: nothing is served");
@@ -95,15 +96,17 @@ impl Watchdog {
         first
     }
 
-    fn report(&mut self, place: usize, block: &Block, since: Moment, now: Moment) {
+    /// Says in the log that a worker is overdue, once a turn. Says whether this is the first time.
+    fn report(&mut self, place: usize, block: &Block, since: Moment, now: Moment) -> bool {
         if self.reported.insert(place, since) == Some(since) {
-            return;
+            return false;
         }
         log::error!(
             worker = worker_name(place), id = block.serving.load(Ordering::Relaxed),
             duration:? = Duration::from_nanos(now - since);
             "a worker has not come back from its call"
         );
+        true
     }
 
     /// A worker that was reported and is in another turn, or none, is well.
