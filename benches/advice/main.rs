@@ -246,7 +246,8 @@ fn quantile(values: &[f64], p: f64) -> f64 {
 fn table(title: &str, points: &[Point]) -> bool {
     println!("\n{title}: waits in ms, predicted | measured with its 95 % interval\n");
     println!(
-        "| work (cv2) | workers | utilisation | mean predicted | measured | p99 predicted | measured | |"
+        "| work (cv2) | workers | utilisation | mean predicted | measured | p99 predicted \
+         | measured | |"
     );
     println!("|---|---:|---:|---:|---:|---:|---:|---|");
     let mut all = true;

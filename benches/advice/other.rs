@@ -129,7 +129,8 @@ pub fn closed_loops(quick: bool) -> Result<(), String> {
         "\n{CLIENTS} clients that wait for each reply, and think; exponential work of 10 ms\n"
     );
     println!(
-        "| think, ms | workers | messages/s predicted | measured | utilisation predicted | measured | mean wait, ms, predicted | measured |"
+        "| think, ms | workers | messages/s predicted | measured | utilisation predicted \
+         | measured | mean wait, ms, predicted | measured |"
     );
     println!("|---:|---:|---:|---:|---:|---:|---:|---:|");
     for think in [Duration::ZERO, Duration::from_millis(40)] {

@@ -162,7 +162,8 @@ fn measure(quick: bool) -> Result<(), String> {
         machine::describe()
     );
     println!(
-        "| idle connections | memory, MB | CPU at rest | p50 / p99 of the others, us | without the idle ones | drain, ms |"
+        "| idle connections | memory, MB | CPU at rest | p50 / p99 of the others, us \
+         | without the idle ones | drain, ms |"
     );
     println!("|---:|---:|---:|---:|---:|---:|");
     let mut memory = Vec::new();
@@ -198,9 +199,8 @@ fn measure(quick: bool) -> Result<(), String> {
     }
     if let Some(slope) = slope(&memory) {
         println!(
-            "\n{slope:.0} bytes of user memory for each idle connection, by least squares, its slot \
-             included; a million would take {:.0} MB. The kernel's side of a socket is not in it.",
-            slope
+            "\n{slope:.0} bytes of user memory for each idle connection, by least squares, slot \
+             included; a million would take {slope:.0} MB. The kernel's side is not in it."
         );
         println!("A table of a million slots takes {:.0} MB before anybody comes.", empty[0] / 1e6);
     }

@@ -171,7 +171,7 @@ impl AcceptLoop {
     fn accept(&mut self, number: usize, limit: usize, now: Moment) -> usize {
         for count in 0..limit {
             // Another listener of this turn may have shut the doors, which `reopen` alone opens.
-            if !self.doors.is_open() || self.waits_for_place(now) {
+            if !self.doors.let_in() || self.waits_for_place(now) {
                 return count;
             }
             match self.doors.accept(number, now, &self.poller, &self.engine.gate) {
@@ -203,17 +203,18 @@ impl AcceptLoop {
     /// place, those that find one are accepted first: in steady overload the listeners stay
     /// unwatched, and a place costs an accept and no more.
     fn reopen(&mut self, now: Moment) {
-        if self.doors.is_full() && !(self.options.overload == Overload::Wait && self.is_full()) {
+        // Whoever rang may not have been enough, after a reload that lowers the limit: then the
+        // loop waits on, and says so again.
+        let vacant = || {
+            self.options.overload == Overload::Reject
+                || !self.is_full()
+                || self.engine.vacancy.await_one(|| self.is_full())
+        };
+        if self.doors.is_full() && vacant() {
             self.engine.vacancy.settle();
             self.doors.unfill();
             for number in self.doors.rotation() {
-                while self.doors.due().is_none() && !self.waits_for_place(now) {
-                    match self.doors.accept(number, now, &self.poller, &self.engine.gate) {
-                        Accepted::Client(socket, peer) => self.admit(socket, peer, now),
-                        Accepted::Lost(_) => {}
-                        Accepted::Nobody | Accepted::Exhausted(_) => break,
-                    }
-                }
+                self.accept(number, ACCEPTS_A_TURN, now);
             }
         }
         self.doors.reopen(now, &self.poller, &self.engine.gate);

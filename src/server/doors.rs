@@ -67,8 +67,9 @@ impl Doors {
         }
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.open
+    /// Whether nothing stands against accepting.
+    pub(super) fn let_in(&self) -> bool {
+        !self.full && self.due().is_none()
     }
 
     /// Whether clients wait because every place is taken.
@@ -133,10 +134,11 @@ impl Doors {
 
     /// Stops accepting until a place is free.
     pub(super) fn fill(&mut self, now: Moment, poller: &LoopPoller, gate: &Gate) {
-        if !self.full {
-            self.full = true;
+        // A place that was free for a moment has not ended the pause.
+        if self.open {
             gate.pauses[PauseCause::Limit as usize].add(1);
         }
+        self.full = true;
         self.shut(now, poller, gate);
     }
 

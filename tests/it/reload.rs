@@ -289,6 +289,38 @@ fn without_a_file_there_is_nothing_to_reload() {
     assert!(said.contains("the server was started without --config"), "{said}");
 }
 
+/// One place given back is then not enough for the next client to be let in.
+#[test]
+fn a_lower_limit_is_waited_for_as_well() {
+    let wait = |max_connections| Options {
+        stuck_after: Duration::from_secs(3600),
+        max_connections,
+        overload: Overload::Wait,
+        ..options(4)
+    };
+    let server = TestServer::start(wait(3), Hello);
+    let mut clients: Vec<Client> = (0..3).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.expect("Welcome!");
+    }
+    let mut waiting = server.connect();
+    server.until("paused", |stats| count(&stats.accept_pauses, "limit") == 1);
+    server.handle.reload(wait(1)).unwrap();
+    // The accept loop looks by itself for 100 ms after its start; later only who rings wakes it.
+    thread::sleep(short(300));
+    for left in [2, 1, 0] {
+        drop(clients.pop());
+        let open = |stats: &welcomed::metrics::Snapshot| stats.open();
+        server.until("one has left", |stats| open(stats) <= left.max(1));
+    }
+    waiting.expect("Welcome!");
+    assert_eq!(
+        count(&server.stats().accept_pauses, "limit"),
+        1,
+        "one pause, however often it rang"
+    );
+}
+
 /// From waiting to refusing, while clients wait: those are refused then.
 #[test]
 fn a_new_overload_policy_is_for_those_who_wait_too() {
