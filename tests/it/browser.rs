@@ -130,7 +130,12 @@ impl Drop for Browser {
 }
 
 impl Driver {
+    /// The port that it chooses on IPv4 may be taken on IPv6; then it ends, and is tried again.
     fn start(program: &Path) -> Self {
+        (0..5).find_map(|_| Self::try_start(program)).expect("chromedriver starts")
+    }
+
+    fn try_start(program: &Path) -> Option<Self> {
         let mut process = Command::new(program)
             .arg("--port=0")
             .stdin(Stdio::null())
@@ -143,7 +148,11 @@ impl Driver {
             let port = line.split("started successfully on port ").nth(1)?;
             port.trim_end_matches('.').parse::<u16>().ok()
         });
-        Self { process, address: SocketAddr::from(([127, 0, 0, 1], port.unwrap())) }
+        let Some(port) = port else {
+            process.wait().unwrap();
+            return None;
+        };
+        Some(Self { process, address: SocketAddr::from(([127, 0, 0, 1], port)) })
     }
 
     /// One command; the `value` of its answer, which must not be an error.
