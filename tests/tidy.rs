@@ -43,6 +43,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("fastrand", &["src/bench/pace.rs"]),
     ("prometheus", &["src/endpoint", "src/metrics"]),
     ("procfs", &["src/metrics"]),
+    ("quanta", &["src/server/clock.rs"]),
     ("toml", &["src/config"]),
     ("clap", &["src/cli"]),
     ("clap_complete", &["src/cli/completions.rs"]),

@@ -1,4 +1,5 @@
-//! The engine's time: nanoseconds since the server was made, on the monotonic clock.
+//! The engine's time: nanoseconds since the server was made, on the monotonic clock; and a worker's
+//! watch, which is cheaper to read.
 
 use rustix::time::{ClockId, clock_gettime};
 use std::time::Duration;
@@ -23,14 +24,175 @@ impl Clock {
     }
 
     pub(super) fn now(&self) -> Moment {
-        // By hand, because this is read once a message: `Instant` takes the difference of two
-        // pairs each time.
         let now = clock_gettime(ClockId::Monotonic);
         (now.tv_sec - self.seconds) as u64 * 1_000_000_000 + now.tv_nsec as u64
+    }
+}
+
+/// For how long the counter is read instead of the clock; in nanoseconds.
+const LONGEST: f64 = 1_000_000.0;
+/// The counter's speed is measured over so much time at least.
+const WINDOW: Moment = 100_000_000;
+/// Two measurements in a row have to agree up to this, as a ratio.
+const AGREED: f64 = 0.01;
+/// Readings of clock and counter so near to each other belong together.
+const TOGETHER: f64 = 5_000.0;
+/// Where reading them always takes longer, they are not read for ever.
+const SET_TRIES: u32 = 4;
+
+/// What a worker reads the time from, once a message: the processor's own counter, which costs
+/// half of what the clock does; where there is none, quanta's counter is the clock.
+///
+/// The counter says what has passed since the last [`set`](Self::set), up to a millisecond, at a
+/// speed that is measured against the clock again and again. So nothing adds up, and a counter
+/// that jumps or changes its speed, as when the machine is suspended or moved, is not believed
+/// for long.
+#[derive(Debug)]
+pub(super) struct Watch {
+    clock: Clock,
+    counter: quanta::Clock,
+    /// The last reading.
+    now: Moment,
+    /// The last that was of the clock, and the counter then.
+    set: (Moment, u64),
+    /// Where the measurement of the speed under way began.
+    began: (Moment, u64),
+    /// Nanoseconds that the counter takes for one, by the last measurement.
+    measured: f64,
+    /// The same while it is to be believed; else infinite, and only the clock is read.
+    scale: f64,
+}
+
+impl Watch {
+    /// A watch that is set.
+    pub(super) fn new(clock: Clock) -> Self {
+        let counter = quanta::Clock::new();
+        let set = (clock.now(), counter.raw());
+        let unknown = f64::INFINITY;
+        Self { clock, counter, now: set.0, set, began: set, measured: unknown, scale: unknown }
+    }
+
+    /// The last reading.
+    pub(super) fn now(&self) -> Moment {
+        self.now
+    }
+
+    /// Reads the clock.
+    pub(super) fn set(&mut self) -> Moment {
+        for _ in 0..SET_TRIES {
+            let before = self.counter.raw();
+            self.set = (self.clock.now(), self.counter.raw());
+            // Between the two the thread may have had to wait for a core.
+            let apart = self.set.1.wrapping_sub(before) as f64 * self.scale;
+            if apart <= TOGETHER || self.scale.is_infinite() {
+                break;
+            }
+        }
+        self.now = self.set.0;
+        if self.now - self.began.0 >= WINDOW {
+            self.measure();
+        }
+        self.now
+    }
+
+    /// Ends the measurement of the speed under way and begins the next.
+    fn measure(&mut self) {
+        let ((from, counted_from), (to, counted)) = (self.began, self.set);
+        let measured = (to - from) as f64 / counted.wrapping_sub(counted_from) as f64;
+        let agreed = (measured / self.measured - 1.0).abs() <= AGREED;
+        self.scale = if agreed { measured } else { f64::INFINITY };
+        (self.began, self.measured) = (self.set, measured);
+    }
+
+    /// Reads the time; returns the nanoseconds since the last reading.
+    #[inline]
+    pub(super) fn lap(&mut self) -> u64 {
+        let before = self.now;
+        let (moment, count) = self.set;
+        // A counter that ran backwards has gone far too.
+        let passed = self.counter.raw().wrapping_sub(count) as f64 * self.scale;
+        if passed <= LONGEST {
+            self.now = before.max(moment + passed as u64);
+        } else {
+            self.set();
+        }
+        self.now.saturating_sub(before)
     }
 }
 
 /// A duration in nanoseconds; longer than 584 years is as long as that.
 pub(super) fn nanos(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Clock, LONGEST, WINDOW, Watch};
+    use std::thread;
+    use std::time::Duration;
+
+    fn measure(watch: &mut Watch) {
+        thread::sleep(Duration::from_nanos(WINDOW));
+        watch.set();
+    }
+
+    /// A watch that believes its counter.
+    fn trusting(clock: Clock) -> Watch {
+        let mut watch = Watch::new(clock);
+        while watch.scale.is_infinite() {
+            measure(&mut watch);
+        }
+        watch
+    }
+
+    /// Between two readings of the clock, give or take what the counter may be off.
+    fn assert_shows(watch: &mut Watch, clock: Clock, tolerance: u64) {
+        let before = clock.now();
+        watch.lap();
+        let after = clock.now();
+        let shown = watch.now();
+        assert!(shown + tolerance >= before, "{shown} is {} ns late", before - shown);
+        assert!(shown <= after + tolerance, "{shown} is {} ns early", shown - after);
+    }
+
+    #[test]
+    fn laps_add_up_to_the_time() {
+        let clock = Clock::start();
+        let mut watch = trusting(clock);
+        let (start, mut laps) = (watch.now(), 0);
+        while watch.now() < start + 20_000_000 {
+            laps += watch.lap();
+        }
+        assert_eq!(watch.now(), start + laps, "laps are without gaps");
+        assert_shows(&mut watch, clock, laps / 100);
+    }
+
+    #[test]
+    fn what_takes_long_is_read_from_the_clock() {
+        let clock = Clock::start();
+        let mut watch = trusting(clock);
+        thread::sleep(Duration::from_nanos(5 * LONGEST as u64));
+        assert_shows(&mut watch, clock, 0);
+    }
+
+    #[test]
+    fn a_counter_that_ran_backwards_is_not_believed() {
+        let clock = Clock::start();
+        let mut watch = trusting(clock);
+        watch.set.1 = u64::MAX;
+        assert_shows(&mut watch, clock, 0);
+    }
+
+    #[test]
+    fn a_counter_that_changed_its_speed_is_not_believed_until_it_keeps_it() {
+        let mut watch = trusting(Clock::start());
+        watch.began.1 = watch.began.1.wrapping_sub(1 << 30);
+        for _ in 0..2 {
+            measure(&mut watch);
+            assert!(watch.scale.is_infinite(), "neither the new speed nor the old: {watch:?}");
+        }
+        while watch.scale.is_infinite() {
+            measure(&mut watch);
+        }
+    }
 }

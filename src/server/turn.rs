@@ -4,7 +4,7 @@
 //! the connection ([`Outcome`]) and leaves it to the worker to do it; knows no queue, no poller
 //! but for the one registration, and no other connection.
 
-use super::clock::{Moment, NEVER, nanos};
+use super::clock::{Moment, NEVER, Watch, nanos};
 use super::close::{MessageError, Reason};
 use super::connection::{Connection, Read, Written};
 use super::engine::Engine;
@@ -24,7 +24,8 @@ const TURN_MESSAGES: u32 = 64;
 /// Time a turn may take before the next connection has its own, but for the call that is running.
 const TURN_TIME: Duration = Duration::from_millis(1);
 /// A call that took longer sends the replies so far on their way: the next may take as long.
-const SLOW_CALL: Duration = Duration::from_micros(100);
+/// In nanoseconds.
+const SLOW_CALL: u64 = 100_000;
 /// Gathered replies are sent when there are this many bytes of them.
 const GATHERED: usize = 64 << 10;
 
@@ -67,8 +68,7 @@ pub(super) struct Turn<'a> {
     token: Token,
     connection: &'a mut Connection,
     budget: &'a mut Budget,
-    /// The last reading of the clock.
-    now: &'a mut Moment,
+    watch: &'a mut Watch,
     /// Replies not yet sent.
     output: &'a mut Vec<u8>,
     /// The last read took all there was.
@@ -86,12 +86,12 @@ impl<'a> Turn<'a> {
         (token, connection): (Token, &'a mut Connection),
         output: &'a mut Vec<u8>,
         budget: &'a mut Budget,
-        now: &'a mut Moment,
+        watch: &'a mut Watch,
     ) -> Self {
         debug_assert!(output.is_empty(), "the last turn has sent or kept its output");
         if engine.stopping() {
             connection.leave(Reason::Drain);
-        } else if connection.expires(options) <= *now {
+        } else if connection.expires(options) <= watch.now() {
             connection.leave(Reason::MaxAge);
         }
         Self {
@@ -101,7 +101,7 @@ impl<'a> Turn<'a> {
             token,
             connection,
             budget,
-            now,
+            watch,
             output,
             drained: false,
             quick: (0, 0),
@@ -149,9 +149,8 @@ impl<'a> Turn<'a> {
             return self.greet();
         }
         if self.connection.owes_output() {
-            let before = *self.now;
-            let (written, count) = self.connection.write_rest(before);
-            self.after_write(before, written, count)?;
+            let (written, count) = self.connection.write_rest(self.watch.now());
+            self.after_write(written, count)?;
         }
         match self.connection.ending {
             Some(reason) => ControlFlow::Break(Outcome::Close(reason)),
@@ -215,14 +214,13 @@ impl<'a> Turn<'a> {
                 return self.flush_then(Outcome::Requeue);
             }
             self.connection.message_since = NEVER;
-            let before = *self.now;
             let step = self.call(ending, |service, ctx, reply| service.call(ctx, body, reply));
-            *self.now = self.engine.clock.now();
-            self.handled(*self.now - before);
+            let nanos = self.watch.lap();
+            self.handled(nanos);
             input.consume(consumed);
             step?;
             self.budget.messages = self.budget.messages.saturating_sub(1);
-            if *self.now - before > nanos(SLOW_CALL) || self.output.len() >= GATHERED {
+            if nanos > SLOW_CALL || self.output.len() >= GATHERED {
                 self.flush()?;
             }
         }
@@ -253,7 +251,7 @@ impl<'a> Turn<'a> {
         match self.connection.read(&mut room[..limit]) {
             Read::Bytes(count) => {
                 // The handler's time is not to hold the read's.
-                *self.now = self.engine.clock.now();
+                self.watch.lap();
                 input.filled(count);
                 self.block.received_bytes.add(count as u64);
                 if self.connection.leaving.is_some() {
@@ -289,7 +287,7 @@ impl<'a> Turn<'a> {
     }
 
     fn is_spent(&self) -> bool {
-        self.budget.messages == 0 || *self.now >= self.budget.until
+        self.budget.messages == 0 || self.watch.now() >= self.budget.until
     }
 
     /// One call of the service, with what its outcome means for the output.
@@ -373,17 +371,15 @@ impl<'a> Turn<'a> {
         if self.output.is_empty() {
             return ControlFlow::Continue(());
         }
-        let before = *self.now;
-        let (written, count) = self.connection.write(self.output, before);
+        let (written, count) = self.connection.write(self.output, self.watch.now());
         self.output.clear();
         // One reply of a megabyte does not cost a worker a megabyte for ever.
         self.output.shrink_to(2 * GATHERED);
-        self.after_write(before, written, count)
+        self.after_write(written, count)
     }
 
-    fn after_write(&mut self, before: Moment, written: Written, count: usize) -> Step {
-        *self.now = self.engine.clock.now();
-        self.block.write_time.observe(*self.now - before);
+    fn after_write(&mut self, written: Written, count: usize) -> Step {
+        self.block.write_time.observe(self.watch.lap());
         self.block.sent_bytes.add(count as u64);
         match written {
             Written::All => ControlFlow::Continue(()),

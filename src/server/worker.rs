@@ -3,7 +3,7 @@
 //! Runs on a thread of the pool. Owns its buffers and its block of counters, and, between `take`
 //! and hand-back, one connection.
 
-use super::clock::{Moment, nanos};
+use super::clock::{Moment, Watch, nanos};
 use super::close::Reason;
 use super::connection::Connection;
 use super::engine::Engine;
@@ -29,8 +29,8 @@ pub(super) struct Worker<'a> {
     signals: Vec<Signal>,
     /// The slot of the connection it serves, for whoever cleans up if a turn panics.
     holding: Option<u32>,
-    /// The last reading of the clock: the end of the last turn, or of the last wait.
-    now: Moment,
+    /// Its last reading is the end of the last turn, or of the last wait.
+    watch: Watch,
     turns_since_poll: u32,
     polled_at: Moment,
 }
@@ -44,7 +44,7 @@ impl<'a> Worker<'a> {
             scratch: Scratch::default(),
             signals: Vec::with_capacity(16),
             holding: None,
-            now: 0,
+            watch: Watch::new(engine.clock),
             turns_since_poll: 0,
             polled_at: 0,
         }
@@ -53,24 +53,23 @@ impl<'a> Worker<'a> {
     /// Works until the pool has too many workers or is over.
     pub(super) fn run(&mut self) {
         let (engine, block) = (self.engine, self.block);
-        self.now = engine.clock.now();
-        block.busy.start(self.now);
+        block.busy.start(self.watch.set());
         while !engine.crew.retires() {
-            let now = &mut self.now;
+            let watch = &mut self.watch;
             let next = engine.schedule.next(engine, &mut self.signals, |signals| {
-                block.busy.stop(*now);
+                block.busy.stop(watch.now());
                 engine.poller.poll(true, signals);
-                *now = engine.clock.now();
-                block.busy.start(*now);
+                block.busy.start(watch.set());
             });
             match next {
                 Next::Popped(job) => {
                     self.serve(job);
                     self.turns_since_poll += 1;
                     if self.turns_since_poll >= SWEEP_TURNS
-                        || self.now.saturating_sub(self.polled_at) >= nanos(SWEEP_TIME)
+                        || self.watch.now().saturating_sub(self.polled_at) >= nanos(SWEEP_TIME)
                     {
                         engine.schedule.sweep(engine, &mut self.signals);
+                        self.watch.set();
                         self.polled();
                     }
                 }
@@ -100,7 +99,7 @@ impl<'a> Worker<'a> {
 
     fn polled(&mut self) {
         self.turns_since_poll = 0;
-        self.polled_at = self.now;
+        self.polled_at = self.watch.now();
     }
 
     /// The poller had nothing to serve. If it is the stop signal that keeps it from blocking, and
@@ -117,7 +116,7 @@ impl<'a> Worker<'a> {
         let engine = self.engine;
         let slot = engine.table.slot(token.slot);
         let mut late = self.begin_turn(queued);
-        let mut budget = Budget::new(self.now);
+        let mut budget = Budget::new(self.watch.now());
         self.holding = Some(token.slot);
         loop {
             let (outcome, deadline) = {
@@ -132,7 +131,7 @@ impl<'a> Worker<'a> {
                     (token, &mut **connection),
                     &mut self.scratch.output,
                     &mut budget,
-                    &mut self.now,
+                    &mut self.watch,
                 );
                 // Refused once, it is only to be rid of.
                 let outcome = if std::mem::take(&mut late) && turn.asks_for_work() {
@@ -140,13 +139,17 @@ impl<'a> Worker<'a> {
                 } else {
                     turn.serve(&mut self.scratch.input)
                 };
-                self.settle(outcome, connection, self.now)
+                self.settle(outcome, connection, self.watch.now())
             };
             match outcome {
                 Outcome::Park(wants) => {
                     slot.set_deadline(deadline);
                     match slot.cell.park(wants) {
-                        Err(more) => events = more,
+                        Err(more) => {
+                            events = more;
+                            // What called it may be a reload.
+                            self.options.refresh(&engine.options);
+                        }
                         Ok(()) => {
                             self.block.parks.add(1);
                             if deadline < slot.armed() {
@@ -180,14 +183,14 @@ impl<'a> Worker<'a> {
         // A reload takes effect from here.
         self.options.refresh(&engine.options);
         // Past the queue is a turn without a wait.
-        let wait = queued.map_or(0, |queued| self.now.saturating_sub(queued));
+        let now = self.watch.now();
+        let wait = queued.map_or(0, |queued| now.saturating_sub(queued));
         self.block.queue_wait.observe(wait);
         self.block.turns.add(1);
-        self.block.turn_since.store(self.now.max(1), Ordering::Relaxed);
+        self.block.turn_since.store(now.max(1), Ordering::Relaxed);
         if engine.rest.ends() {
             engine.inbox.ring();
         }
-        let now = self.now;
         self.options
             .max_queue_wait
             .is_some_and(|longest| engine.shedder.sheds(wait, longest, now, || engine.mean_call()))

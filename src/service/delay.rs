@@ -27,6 +27,15 @@ impl Delay {
         self.nanos.store(nanos, Ordering::Relaxed);
     }
 
+    /// Waits for as long as it is. Most often that is not at all, and costs a load.
+    #[inline]
+    fn pass(&self) {
+        let nanos = self.nanos.load(Ordering::Relaxed);
+        if nanos != 0 {
+            thread::sleep(Duration::from_nanos(nanos));
+        }
+    }
+
     /// What it is now.
     #[must_use]
     pub fn get(&self) -> Duration {
@@ -61,10 +70,7 @@ impl<S: Service> Service for Delayed<S> {
         message: &[u8],
         reply: &mut Reply<'_>,
     ) -> Result<Flow, ServiceError> {
-        let delay = self.delay.get();
-        if !delay.is_zero() {
-            thread::sleep(delay);
-        }
+        self.delay.pass();
         self.inner.call(ctx, message, reply)
     }
 
