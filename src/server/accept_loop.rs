@@ -16,7 +16,7 @@ use super::listener::{Accepted, Listener};
 use super::live::Seen;
 use super::network::Network;
 use super::options::{Options, Overload};
-use super::poller::LoopPoller;
+use super::poller::{BATCH, LoopPoller};
 use super::pool::Pool;
 use super::schedule::{Floor, Signal, Token, Wants};
 use super::watchdog::Watchdog;
@@ -313,7 +313,9 @@ impl AcceptLoop {
             // Bytes that wait in the socket are a reason not to close: after the process was
             // stopped for a while, for one, they are seen here first.
             if !swept {
-                while engine.schedule.sweep(engine, &mut self.signals) {}
+                // No more than every connection has told of once: a flood goes on telling.
+                let most = engine.table.open() / BATCH + 1;
+                (0..most).all(|_| engine.schedule.sweep(engine, &mut self.signals));
                 swept = true;
             }
             if !self.close_if_overdue(number, now) {
@@ -361,15 +363,18 @@ impl AcceptLoop {
         let engine = Arc::clone(&self.engine);
         let slot = engine.table.slot(number);
         let Some((generation, wants)) = slot.cell.claim() else {
+            // Its worker may have the old options: it is to look again before it parks.
+            engine.schedule.call(&*engine, number);
             return;
         };
         if let Some(connection) = slot.connection().as_mut() {
-            let mut deadline = connection.deadline(&self.options, now);
+            let mut since = now;
             if connection.is_idle() {
                 // It counts from the hand-back, which only the old deadline knows.
                 let whole = connection.deadline(old, now);
-                deadline = deadline.saturating_sub(whole.saturating_sub(slot.deadline()));
+                since = now.saturating_sub(whole.saturating_sub(slot.deadline()));
             }
+            let deadline = connection.deadline(&self.options, since);
             slot.set_deadline(deadline);
             self.arm(number, deadline, now);
         }
@@ -380,7 +385,9 @@ impl AcceptLoop {
     fn hand_back(&self, number: u32, generation: u32, wants: Wants) {
         let engine = &*self.engine;
         let cell = &engine.table.slot(number).cell;
-        if cell.park(wants).is_err() {
+        if let Err(events) = cell.park(wants) {
+            // Noted again, for the worker that takes it: the end of the stream is told only once.
+            cell.fire(generation, events, false);
             cell.requeue();
             engine.schedule.submit(engine, Token { slot: number, generation });
         }

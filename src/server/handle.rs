@@ -123,12 +123,14 @@ impl Handle {
         let engine = &*self.engine;
         let checked = |old: &Options| {
             let new = step(old);
-            old.allows(&new, engine.table.places()).map(|()| new)
+            old.allows(&new, engine.table.places())?;
+            // Under the options' lock: of two changes at once, the later one holds for both.
+            if !engine.stopping() {
+                engine.crew.want(new.workers, &engine.poller);
+            }
+            Ok(new)
         };
-        let options = engine.options.update(checked).map_err(super::Error::Invalid)?;
-        if !engine.stopping() {
-            engine.crew.want(options.workers, &engine.poller);
-        }
+        engine.options.update(checked).map_err(super::Error::Invalid)?;
         engine.inbox.ring();
         Ok(())
     }

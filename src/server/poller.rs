@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// Events fetched at a time. More would spread a burst over fewer workers; fewer would cost a
 /// system call more often.
-const BATCH: usize = 16;
+pub(super) const BATCH: usize = 16;
 
 const WAKE: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;

@@ -356,11 +356,11 @@ impl Schedule {
 
     /// Moves what is ready into the run queue without waiting: for the accept loop while all
     /// workers are busy, and for a worker that has found the queue full for a while. Says
-    /// whether there was anything.
+    /// whether any was; other signals may stay for as long as no worker sees to them.
     pub(super) fn sweep(&self, floor: &impl Floor, signals: &mut Vec<Signal>) -> bool {
         floor.look(signals);
         self.hand_out(floor, signals, false);
-        !signals.is_empty()
+        signals.iter().any(|signal| matches!(signal, Signal::Ready(..)))
     }
 
     /// Puts a connection in `Queued` into the queue and wakes a worker for it.

@@ -334,3 +334,21 @@ fn a_new_overload_policy_is_for_those_who_wait_too() {
     assert_eq!(waiting.rest(), "Busy, try again later.\n");
     talk(&mut first, &["Ann"]);
 }
+
+#[test]
+fn new_time_outs_hold_for_those_in_a_call_too() {
+    let (release, gate) = bounded::<()>(0);
+    let server = TestServer::start(options(2), Gate::new("wait", gate));
+    let mut client = server.connect();
+    client.send("wait\n");
+    server.until("it is in its call", |stats| stats.workers_busy == 1);
+    let shorter = Options { idle_timeout: short(300), ..server.handle.options() };
+    server.handle.reload(shorter).unwrap();
+    // The accept loop has taken the options when it answers.
+    let asked = server.handle.ping();
+    eventually("the options are taken", || server.handle.pong() >= asked);
+    release.send(()).unwrap();
+    client.expect("wait");
+    server.until("it is closed", |stats| count(&stats.closed, "idle") == 1);
+    assert_eq!(client.rest(), "");
+}

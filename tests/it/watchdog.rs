@@ -2,7 +2,7 @@
 
 use crate::endpoint::{get, scrape};
 use crate::services::Gate;
-use crate::support::{Client, Daemon, TestServer, eventually};
+use crate::support::{Client, Daemon, TestServer, count, eventually};
 use crossbeam_channel::bounded;
 use std::fs;
 use std::sync::Arc;
@@ -137,4 +137,29 @@ fn the_state_on_demand() {
     assert!(said.contains("state: ready workers=3"), "{said}");
     assert!(said.contains("totals since the start accepted=1"), "{said}");
     assert!(said.contains("messages=1"), "{said}");
+}
+
+/// A pool that shall be smaller keeps its signal up until a worker has time for it: that must not
+/// keep the accept loop.
+#[test]
+fn a_smaller_pool_whose_workers_are_all_in_calls_has_a_living_accept_loop() {
+    let (release, gate) = bounded::<()>(0);
+    let options = Options { idle_timeout: Duration::from_millis(300), ..impatient(2) };
+    let server = TestServer::start(options, Gate::new("wait", gate));
+    let mut idle = server.connect();
+    let mut busy: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut busy {
+        client.send("wait\n");
+    }
+    server.until("both work", |stats| stats.workers_busy == 2);
+    server.handle.resize(1).unwrap();
+    server.until("the idle one is closed", |stats| count(&stats.closed, "idle") == 1);
+    assert_eq!(idle.rest(), "");
+    let asked = server.handle.ping();
+    eventually("the accept loop answers", || server.handle.pong() >= asked);
+    for client in &mut busy {
+        release.send(()).unwrap();
+        client.expect("wait");
+    }
+    server.until("one has left", |stats| stats.workers == 1);
 }

@@ -104,7 +104,8 @@ impl<R: Rules> World<R> {
             return;
         };
         it.touched.with_mut(|_| ());
-        if it.cell.park(wants).is_err() {
+        if let Err(events) = it.cell.park(wants) {
+            it.cell.fire(generation, events, false);
             it.cell.requeue();
             self.schedule.submit(self, Token { slot: client as u32, generation });
         }
