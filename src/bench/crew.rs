@@ -23,7 +23,8 @@ pub struct Progress<'a> {
     pub report: &'a Report,
 }
 
-/// Connects, warms up, measures.
+/// Connects, warms up, measures. Blocks for as long as the load says, and for what connections and
+/// last replies take beside that; each has the load's patience.
 ///
 /// # Errors
 /// When the load is out of its bounds, when no connection is made and greeted, or when the system

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const LONGEST_ANSWER_BYTES: u64 = 1 << 16;
 
 /// Where to ask: `http://127.0.0.1:9998/healthz`, or `127.0.0.1:9998` for the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     target: Target,
     path: String,
@@ -28,6 +28,7 @@ pub struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Nobody is there.
     #[error(transparent)]

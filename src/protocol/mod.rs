@@ -7,7 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// How messages are told apart in the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Framing {
     /// Until a connection has sent its first newline, as [`Raw`](Framing::Raw); from then on as
     /// [`Line`](Framing::Line). Lets `nc`, `telnet` and the tutorial's client (which sends no
@@ -60,7 +61,7 @@ impl FromStr for Framing {
 }
 
 /// What ends a reply on the wire: the same as ended its message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// `\n`
     Newline,

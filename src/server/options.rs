@@ -155,7 +155,8 @@ impl Options {
 }
 
 /// What becomes of clients beyond `max_connections`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Overload {
     /// They are told so ([`Refusal::Busy`](crate::service::Refusal::Busy)) and closed: a client
     /// knows at once, and can go elsewhere.

@@ -46,6 +46,7 @@ impl fmt::Display for Target {
 
 /// What limits the advice without making it void.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Warning {
     /// The target would take more workers than the cores can keep running.
     #[error(

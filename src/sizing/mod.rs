@@ -110,6 +110,7 @@ impl Load {
 
 /// Why there is no number.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Limit {
     /// Nothing arrives.
     #[error("no messages arrived")]
