@@ -16,6 +16,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// How far a load has come.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Progress<'a> {
     /// Since the first message was due; nothing while the connections are being made.
     pub elapsed: Option<Duration>,

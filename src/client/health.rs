@@ -19,6 +19,7 @@ pub struct Url {
 
 /// What a server said about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// HTTP's status: 200 is well.
     pub status: u16,

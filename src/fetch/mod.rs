@@ -41,6 +41,7 @@ pub struct Options {
 
 /// A redirect that was met.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Redirect {
     /// The status and its reason.
     pub status_line: String,

@@ -25,8 +25,8 @@ pub enum Framing {
 
 impl Framing {
     /// The framings that a configuration may name, with their names.
-    pub const NAMED: [(&'static str, Self); 3] =
-        [("auto", Self::Auto), ("line", Self::Line), ("raw", Self::Raw)];
+    pub const NAMED: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("line", Self::Line), ("raw", Self::Raw)];
 
     /// What ends a reply to no message in particular: a greeting or a refusal.
     #[must_use]

@@ -169,7 +169,8 @@ pub enum Overload {
 
 impl Overload {
     /// The names that a configuration knows.
-    pub const NAMED: [(&'static str, Self); 2] = [("reject", Self::Reject), ("wait", Self::Wait)];
+    pub const NAMED: &'static [(&'static str, Self)] =
+        &[("reject", Self::Reject), ("wait", Self::Wait)];
 }
 
 /// The largest connection table: ten million slots.

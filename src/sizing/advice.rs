@@ -110,6 +110,7 @@ pub enum Warning {
 
 /// A number of workers, and why.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Advice {
     /// How many, or why that is not said.
     pub recommended: Result<usize, Limit>,
