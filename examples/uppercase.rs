@@ -1,5 +1,6 @@
 //! A complete server of one's own: answers each line in capitals, from eight workers, and
-//! exports its metrics. Try `nc 127.0.0.1 9999` and `curl 127.0.0.1:9998/metrics`.
+//! exports its metrics. Try `nc 127.0.0.1 9999` and `curl 127.0.0.1:9998/metrics`. Other addresses
+//! are arguments: `uppercase 127.0.0.1:7777 127.0.0.1:7778`.
 
 use welcomed::endpoint::SideEndpoint;
 use welcomed::server::{Listener, Server};
@@ -20,8 +21,11 @@ impl Service for Uppercase {
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let server = Server::builder().workers(8).listen("127.0.0.1:9999")?.build(Uppercase)?;
-    let metrics = Listener::bind(&"127.0.0.1:9998".parse()?, 128)?;
+    let mut arguments = std::env::args().skip(1);
+    let mut address = |default: &str| arguments.next().unwrap_or_else(|| default.to_owned());
+    let server =
+        Server::builder().workers(8).listen(&address("127.0.0.1:9999"))?.build(Uppercase)?;
+    let metrics = Listener::bind(&address("127.0.0.1:9998").parse()?, 128)?;
     let _metrics = SideEndpoint::start(metrics, &server.handle())?;
     server.run()?;
     Ok(())

@@ -17,7 +17,7 @@
 //!         message: &[u8],
 //!         reply: &mut Reply<'_>,
 //!     ) -> Result<Flow, ServiceError> {
-//!         reply.push(&message.to_ascii_uppercase());
+//!         reply.push(&message.to_ascii_uppercase()); // may block
 //!         Ok(Flow::Continue)
 //!     }
 //! }

@@ -16,6 +16,7 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// How far a load has come.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Progress<'a> {
     /// Since the first message was due; nothing while the connections are being made.
     pub elapsed: Option<Duration>,
@@ -23,7 +24,8 @@ pub struct Progress<'a> {
     pub report: &'a Report,
 }
 
-/// Connects, warms up, measures.
+/// Connects, warms up, measures. Blocks for as long as the load says, and for what connections and
+/// last replies take beside that; each has the load's patience.
 ///
 /// # Errors
 /// When the load is out of its bounds, when no connection is made and greeted, or when the system

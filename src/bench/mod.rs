@@ -176,7 +176,7 @@ impl Pace {
 }
 
 /// How an open loop's messages are spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub enum Arrivals {
     /// Evenly.
     Constant,
@@ -195,7 +195,7 @@ pub enum Payload {
 }
 
 /// What reply is owed for a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Expect {
     /// `Hello, <message>!`
     Hello,

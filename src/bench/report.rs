@@ -11,6 +11,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 /// What came of a load. Every message that was due after the warm-up is in `messages`, or with
 /// those of the warm-up in one of the first five counts of `errors`.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Report {
     /// Messages that were answered as they should be.
     pub messages: u64,
@@ -60,6 +61,7 @@ impl Report {
 
 /// What came of one second.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Second {
     /// A second; the last may be shorter.
     pub length: Duration,
@@ -163,6 +165,7 @@ impl Tally {
 
 /// What went wrong, by kind.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Errors {
     /// Messages whose reply was not the one that was owed.
     pub wrong: u64,

@@ -68,7 +68,8 @@ pub(super) struct Window {
 
 impl Session {
     /// Opens the load's connections and reads each one's greeting. With a ramp they are opened by
-    /// the first run. The load's threads are not used: a session is one.
+    /// the first run. The load's threads are not used: a session is one. Blocks until they are
+    /// open, each for as long as the load's patience.
     ///
     /// # Errors
     /// When the load is out of its bounds, or no connection is made and greeted in time. If only

@@ -32,24 +32,24 @@ use std::sync::Arc;
 /// for each thing that is wrong.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
-pub struct Failure {
+pub(crate) struct Failure {
     message: String,
     code: u8,
 }
 
 impl Failure {
     /// The work failed: exit code 1.
-    pub fn failed(message: impl ToString) -> Self {
+    pub(crate) fn failed(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 1 }
     }
 
     /// Wrong arguments or configuration, or a start that could not be made: exit code 2.
-    pub fn usage(message: impl ToString) -> Self {
+    pub(crate) fn usage(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 2 }
     }
 
     /// Stopped with work left undone: exit code 3.
-    pub fn cut_off(message: impl ToString) -> Self {
+    pub(crate) fn cut_off(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 3 }
     }
 }
@@ -76,7 +76,9 @@ enum Command {
     Man(man::ManArgs),
 }
 
-/// Runs the program with the process's arguments.
+/// Runs the program with the process's arguments. Blocks until it is done; its exit code is what a
+/// `main` returns.
+#[must_use]
 pub fn main() -> ExitCode {
     run(None)
 }
@@ -87,6 +89,7 @@ pub fn main() -> ExitCode {
 /// While it serves, the process's logger and its panic hook are the program's own.
 ///
 /// Blocks until the program is done; its exit code is what a `main` returns.
+#[must_use]
 pub fn serve_with(service: impl Service) -> ExitCode {
     run(Some(Arc::new(service)))
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const LONGEST_ANSWER_BYTES: u64 = 1 << 16;
 
 /// Where to ask: `http://127.0.0.1:9998/healthz`, or `127.0.0.1:9998` for the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     target: Target,
     path: String,
@@ -19,6 +19,7 @@ pub struct Url {
 
 /// What a server said about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Answer {
     /// HTTP's status: 200 is well.
     pub status: u16,
@@ -28,6 +29,7 @@ pub struct Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// Nobody is there.
     #[error(transparent)]

@@ -42,7 +42,7 @@ pub const LONGEST_REPLY_BYTES: usize = 16 << 20;
 /// With one of these the engine gives a client up; the end of the stream follows.
 const LAST_WORDS: [&str; 3] = ["Busy, try again later.", "Message too long (", "Internal error."];
 
-/// How the client speaks, and how long it waits.
+/// How the client speaks, and how long it waits. By default: lines, and for ever.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
     /// As on the server. [`Auto`](Framing::Auto) speaks as [`Line`](Framing::Line) does, which a
@@ -84,6 +84,7 @@ fn excerpt(bytes: &[u8]) -> String {
 
 /// Why a conversation ended early.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The name cannot be sent in this framing. Nothing was sent.
     #[error("{0}")]
@@ -125,6 +126,7 @@ fn half(so_far: &[u8]) -> String {
 
 /// Why a name cannot be sent as one message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Unsendable {
     /// Line framing takes it for two.
     #[error("a name cannot contain a newline unless the framing is `raw`")]
@@ -156,7 +158,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the first of the target's addresses that answers.
+    /// Connects to the first of the target's addresses that answers. Blocks, for at most five
+    /// seconds with each of them beside the look-up of a host's name.
     ///
     /// # Errors
     /// None of them does; the error names each.
@@ -168,7 +171,7 @@ impl Client {
         Ok(Self { reader: BufReader::with_capacity(1 << 16, stream), options })
     }
 
-    /// Reads the greeting, without what ends it.
+    /// Waits for the greeting and returns it, without what ends it.
     ///
     /// # Errors
     /// It does not come within `patience`, or the server goes away.
@@ -176,7 +179,8 @@ impl Client {
         self.receive(Some(patience), || Awaited::Greeting)
     }
 
-    /// Sends a name and reads the reply, without what ends it.
+    /// Sends a name and reads the reply, without what ends it. Blocks until then, or for as long
+    /// as [`Options::reply_timeout`] says.
     ///
     /// # Errors
     /// The name cannot be sent, the reply does not come in time, or the server goes away.
@@ -200,8 +204,8 @@ impl Client {
         }
     }
 
-    /// Says `exit`, and waits a moment for the server's end of the stream, so that nothing is
-    /// reset. Everything asked for has been answered by now, so no failure matters.
+    /// Says `exit`, and waits a second at most for the server's end of the stream, so that nothing
+    /// is reset. Everything asked for has been answered by now, so no failure matters.
     pub fn finish(mut self) {
         if self.send(b"exit").and_then(|()| self.reader.get_ref().finish()).is_ok() {
             self.rest();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// A server to connect to: `127.0.0.1:9999`, `[::1]:9999`, `localhost:9999` or
 /// `unix:/run/welcomed.sock`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Target {
     /// An address that needs no look-up.
     Address(Address),

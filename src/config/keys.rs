@@ -223,7 +223,7 @@ pub static KEYS: &[Key] = &[
                the kernel's queue until there is a place.",
         live: true,
         slot: &Field {
-            kind: Choice(&Overload::NAMED),
+            kind: Choice(Overload::NAMED),
             get: |s| s.engine.overload,
             set: |s, v| s.engine.overload = v,
         },
@@ -324,7 +324,7 @@ pub static KEYS: &[Key] = &[
                come apart on the way, so production says `line`.",
         live: false,
         slot: &Field {
-            kind: Choice(&Framing::NAMED),
+            kind: Choice(Framing::NAMED),
             get: |s| s.engine.framing,
             set: |s, v| s.engine.framing = v,
         },

@@ -179,6 +179,7 @@ impl Settings {
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Origin {
     /// Nobody chose it.
     Default,

@@ -2,7 +2,8 @@
 //! formats and what to do when all is stuck, with the names that a user writes.
 
 /// Which service answers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum ServiceKind {
     /// [`Hello`](crate::service::Hello), the tutorial's.
     Hello,
@@ -18,7 +19,8 @@ impl ServiceKind {
 }
 
 /// What is done when every worker is stuck.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum StuckAction {
     /// It is said, in the log and at `/readyz`.
     Report,
@@ -32,7 +34,8 @@ impl StuckAction {
 }
 
 /// How a line of the log looks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum LogFormat {
     /// For people: time, level, sentence, `key=value`.
     Text,

@@ -62,6 +62,7 @@ impl From<&Handle> for Observed {
 
 /// A running side endpoint. Its drop stops it, which takes a moment, at most a second.
 #[derive(Debug)]
+#[must_use = "it stops when it is dropped"]
 pub struct SideEndpoint {
     handle: Handle,
     thread: Option<JoinHandle<()>>,

@@ -15,6 +15,7 @@ use crate::metrics::{Row, Snapshot, Table};
 use crate::server::{Error, Network};
 use crate::service::{Context, Flow, Refusal, Reply, Service, ServiceError};
 use prometheus::{Registry, TextEncoder};
+use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -34,6 +35,12 @@ pub struct Endpoint {
     status: Option<Status>,
     pub(super) policy: Arc<Policy>,
     pub(super) meters: Arc<Meters>,
+}
+
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Endpoint").field("policy", &self.policy).finish_non_exhaustive()
+    }
 }
 
 impl Endpoint {

@@ -69,7 +69,7 @@ fn seen(now: &Snapshot, window: &Interval, ring: &Ring) -> Seen {
     Seen {
         seconds: window.seconds,
         workers: now.workers,
-        utilisation: window.utilisation(),
+        utilization: window.utilisation(),
         saturated: window.saturated(),
         messages: window.messages,
         wait_mean: window.wait_mean(),

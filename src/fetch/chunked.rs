@@ -10,6 +10,7 @@ const MAX_TRAILERS: usize = 16 * 1024;
 
 /// What is wrong with a chunked body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ChunkError {
     /// A chunk does not start with its size.
     #[error("a chunk's size is not a hexadecimal number")]

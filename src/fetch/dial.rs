@@ -45,6 +45,7 @@ impl Deadline {
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// The name has no address.
     #[error("cannot find the address of `{host}`: {source}")]

@@ -31,9 +31,9 @@ pub use url::{Url, UrlError};
 /// How far a fetch may go. By default: no limits, and no redirects.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// How long all of it may take: resolving, connecting, redirects, body.
+    /// How long all of it may take: resolving, connecting, redirects, body. `None`: for ever.
     pub max_time: Option<Duration>,
-    /// How many bytes of body.
+    /// How many bytes of body. `None`: any number.
     pub max_size: Option<u64>,
     /// How many redirects are followed. At 0 a redirect is an answer like any other.
     pub max_redirects: usize,
@@ -41,6 +41,7 @@ pub struct Options {
 
 /// A redirect that was met.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Redirect {
     /// The status and its reason.
     pub status_line: String,
@@ -78,6 +79,7 @@ pub trait Observer {
 
 /// Why there is no whole answer.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// There is no connection.
     #[error(transparent)]
@@ -189,7 +191,7 @@ impl From<TimeIsUp> for Error {
 }
 
 /// Fetches `url` and hands head and body to `observer`. Whatever its status, an answer that came
-/// whole is a success.
+/// whole is a success. Blocks until then, or for [`Options::max_time`]; the observer may end it.
 ///
 /// # Errors
 ///

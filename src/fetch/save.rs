@@ -12,6 +12,7 @@ use tempfile::NamedTempFile;
 /// A file under construction. Dropped without [`keep`](Save::keep) it leaves nothing behind, and
 /// what stood under its name before stays as it was.
 #[derive(Debug)]
+#[must_use = "nothing is left without `keep`"]
 pub struct Save {
     file: Destination,
     path: PathBuf,

@@ -26,6 +26,7 @@ const UNSAFE_IN_PATH: &AsciiSet = &UNSAFE.add(b'[').add(b']');
 
 /// Why a text is no URL to fetch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum UrlError {
     /// Another scheme, `https` above all.
     #[error("`{scheme}` is not supported; a URL to fetch starts with `http://`")]
@@ -66,7 +67,7 @@ pub enum UrlError {
 }
 
 /// A URL that can be fetched.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Url {
     /// The URL in full, encoded, without its fragment.
     text: String,

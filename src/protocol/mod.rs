@@ -7,7 +7,8 @@ use std::fmt;
 use std::str::FromStr;
 
 /// How messages are told apart in the stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Framing {
     /// Until a connection has sent its first newline, as [`Raw`](Framing::Raw); from then on as
     /// [`Line`](Framing::Line). Lets `nc`, `telnet` and the tutorial's client (which sends no
@@ -24,8 +25,8 @@ pub enum Framing {
 
 impl Framing {
     /// The framings that a configuration may name, with their names.
-    pub const NAMED: [(&'static str, Self); 3] =
-        [("auto", Self::Auto), ("line", Self::Line), ("raw", Self::Raw)];
+    pub const NAMED: &'static [(&'static str, Self)] =
+        &[("auto", Self::Auto), ("line", Self::Line), ("raw", Self::Raw)];
 
     /// What ends a reply to no message in particular: a greeting or a refusal.
     #[must_use]
@@ -60,7 +61,7 @@ impl FromStr for Framing {
 }
 
 /// What ends a reply on the wire: the same as ended its message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Ending {
     /// `\n`
     Newline,

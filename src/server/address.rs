@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 /// An address to listen on: `127.0.0.1:9999`, `[::1]:9999` or `unix:/run/welcomed.sock`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Address {
     /// An IP address and a port. Port 0 lets the kernel choose one.
     Tcp(SocketAddr),

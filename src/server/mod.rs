@@ -63,6 +63,7 @@ pub use network::Network;
 pub use options::{MAX_CONNECTIONS, MAX_MESSAGE, MAX_WORKERS, Options, Overload, default_workers};
 
 /// A server that listens and is ready to run.
+#[must_use = "clients wait until it is run"]
 pub struct Server {
     engine: Arc<Engine>,
     listeners: Vec<Listener>,
@@ -71,6 +72,7 @@ pub struct Server {
 
 /// Why a server could not be made or run.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum Error {
     /// A listening socket could not be had.
     #[error(transparent)]
@@ -87,6 +89,7 @@ pub enum Error {
 
 /// How a server ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Report {
     /// Connections that were cut off when the drain's time was over.
     pub cut: usize,

@@ -155,7 +155,8 @@ impl Options {
 }
 
 /// What becomes of clients beyond `max_connections`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+#[non_exhaustive]
 pub enum Overload {
     /// They are told so ([`Refusal::Busy`](crate::service::Refusal::Busy)) and closed: a client
     /// knows at once, and can go elsewhere.
@@ -168,7 +169,8 @@ pub enum Overload {
 
 impl Overload {
     /// The names that a configuration knows.
-    pub const NAMED: [(&'static str, Self); 2] = [("reject", Self::Reject), ("wait", Self::Wait)];
+    pub const NAMED: &'static [(&'static str, Self)] =
+        &[("reject", Self::Reject), ("wait", Self::Wait)];
 }
 
 /// The largest connection table: ten million slots.

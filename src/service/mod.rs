@@ -96,7 +96,7 @@ impl<S: Service + ?Sized> Service for Arc<S> {
 }
 
 /// What the engine does after a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Flow {
     /// Send the reply, even an empty one, and go on with the next message.
     Continue,
@@ -108,7 +108,8 @@ pub enum Flow {
 }
 
 /// Why the engine itself answers a client. Its `Display` is the sentence the client reads.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Refusal {
     /// All places are taken: `Busy, try again later.`
     Busy,
@@ -150,7 +151,8 @@ impl<E: Into<Box<dyn std::error::Error + Send + Sync>>> From<E> for ServiceError
 }
 
 /// The other end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Peer {
     /// A client over TCP, with its address.
     Tcp(SocketAddr),

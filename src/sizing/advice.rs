@@ -46,6 +46,7 @@ impl fmt::Display for Target {
 
 /// What limits the advice without making it void.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Warning {
     /// The target would take more workers than the cores can keep running.
     #[error(
@@ -109,6 +110,7 @@ pub enum Warning {
 
 /// A number of workers, and why.
 #[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
 pub struct Advice {
     /// How many, or why that is not said.
     pub recommended: Result<usize, Limit>,

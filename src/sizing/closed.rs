@@ -18,6 +18,7 @@ pub struct Closed {
 
 /// What a closed loop comes to.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct ClosedPrediction {
     /// Messages a second.
     pub throughput_per_second: f64,

@@ -110,6 +110,7 @@ impl Load {
 
 /// Why there is no number.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum Limit {
     /// Nothing arrives.
     #[error("no messages arrived")]
@@ -163,6 +164,7 @@ pub enum Limit {
 
 /// What a load meets at some number of workers.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Prediction {
     /// How many workers.
     pub workers: usize,
@@ -174,6 +176,7 @@ pub struct Prediction {
 
 /// How long messages wait for a worker, in seconds. Those that do not wait count as 0.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
 pub struct Wait {
     /// Part of the messages that wait at all.
     pub waiting: f64,

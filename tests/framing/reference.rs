@@ -69,6 +69,7 @@ pub(crate) fn expected(framing: Framing, limit: usize, chunks: &[Vec<u8>]) -> Ou
         Framing::Head => heads(limit, &chunks.concat()),
         Framing::Raw => raw(limit, chunks),
         Framing::Auto => auto(limit, chunks),
+        _ => panic!("{framing:?} has no reference yet"),
     }
 }
 

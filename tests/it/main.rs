@@ -13,6 +13,7 @@ mod dashboards;
 mod deploy;
 mod drain;
 mod endpoint;
+mod examples;
 mod exposition;
 mod faults;
 mod fetch;

@@ -213,7 +213,7 @@ impl Deref for Patient {
 
 /// An example as a program. Cargo builds examples beside the tests, but only when it builds
 /// everything, and tells nobody where they are.
-fn example(name: &str) -> PathBuf {
+pub fn example(name: &str) -> PathBuf {
     static BUILT: Mutex<()> = Mutex::new(());
     let one_at_a_time = BUILT.lock();
     let mut cargo = Command::new(env!("CARGO"));
