@@ -21,9 +21,8 @@ use std::time::Duration;
 /// What handler and framing make of a failed call.
 pub const LAST_WORDS: &str = "Internal error.";
 
-/// A message that was written so long before a signal had arrived before it, and what was written
-/// so long after a process was gone has not met it. The kernel's loopback takes microseconds, but
-/// may leave them to a thread that has to wait for a processor.
+/// A message that was written so long before a signal had arrived before it. The kernel's loopback
+/// takes microseconds, but may leave it to a thread that has to wait for a processor.
 const MARGIN: Duration = Duration::from_millis(300);
 
 /// Something that must not be.

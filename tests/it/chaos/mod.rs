@@ -14,6 +14,7 @@ mod crew;
 mod plan;
 mod program;
 mod reckoning;
+mod samples;
 mod schedule;
 mod storm;
 mod totals;

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
 use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -29,7 +30,7 @@ const EXPECTED: [&str; 8] = [
 /// Long enough for any drain of what does return.
 pub const DRAIN: &str = "20s";
 /// For calls that do not.
-pub const SHORT_DRAIN: &str = "700ms";
+pub const SHORT_DRAIN: &str = "1500ms";
 
 /// What all lives have in common.
 pub struct Held {
@@ -37,13 +38,15 @@ pub struct Held {
     metrics: TcpListener,
     pub address: SocketAddr,
     config: tempfile::NamedTempFile,
+    program: PathBuf,
 }
 
 impl Held {
     pub fn new() -> Self {
         let (service, metrics) = (listener(), listener());
         let address = service.local_addr().unwrap();
-        Self { service, metrics, address, config: tempfile::NamedTempFile::new().unwrap() }
+        let (config, program) = (tempfile::NamedTempFile::new().unwrap(), example("faulty"));
+        Self { service, metrics, address, config, program }
     }
 
     pub fn configure(&self, workers: usize, drain: &str) {
@@ -62,7 +65,7 @@ impl Held {
         let passed = [&self.service, &self.metrics].map(|it| it.try_clone().unwrap().into());
         let [service, metrics] = passed;
         let names = "welcomed.socket:metrics";
-        let mut command = activate(&example("faulty"), service, Some(metrics), names);
+        let mut command = activate(&self.program, service, Some(metrics), names);
         let mut daemon = Daemon::start(command.args(SERVE).arg("--config").arg(self.config.path()));
         let (log, reader) = follow(&mut daemon);
         Program { daemon, log, reader: Some(reader) }

@@ -133,7 +133,7 @@ impl Reckoning {
         let lives = &self.lives;
         self.totals.retain(|process, _| lives.iter().any(|life| life.process == *process));
         self.disturbances.clear();
-        self.steps.clear();
+        self.steps.drain(..self.steps.len().saturating_sub(1));
     }
 
     fn compare(&mut self, what: &str, expected: Between, counted: f64) -> Result<(), String> {
@@ -179,5 +179,56 @@ impl Reckoning {
             writeln!(text, "{life:?}").unwrap();
         }
         text
+    }
+}
+
+#[test]
+fn counters_and_last_lines_that_do_not_add_up_are_found() {
+    use super::samples::{at, good};
+    let judged = |read: usize| {
+        let mut reckoning = Reckoning::default();
+        reckoning.born(77, at(0));
+        let said = format!("... INFO stopped after {read} messages");
+        reckoning.died(at(2000), How::Drained, at(2010), &said).unwrap();
+        reckoning.judge(&[good(), good()])
+    };
+    assert_eq!(judged(8), Ok(()));
+    for wrong in [7, 9] {
+        let said = judged(wrong).expect_err("not what the clients have heard");
+        assert_eq!(
+            said,
+            format!("messages read by process 77: {wrong}, and by the clients' notes 8")
+        );
+    }
+    let mut reckoning = Reckoning::default();
+    reckoning.born(77, at(0));
+    reckoning.judge(&[good()]).unwrap();
+    let mut samples: BTreeMap<String, f64> = reckoning.totals[&77]
+        .counts
+        .iter()
+        .map(|(name, count)| (name.to_string(), count.least as f64))
+        .collect();
+    assert_eq!(reckoning.agrees_with(&samples), Ok(()));
+    for name in samples.clone().keys() {
+        *samples.get_mut(name).unwrap() += 1.0;
+        assert!(reckoning.agrees_with(&samples).is_err(), "{name}");
+        *samples.get_mut(name).unwrap() -= 1.0;
+    }
+}
+
+#[test]
+fn a_defect_is_told_with_its_step_and_the_notes_around_it() {
+    use super::samples::{at, good};
+    let mut reckoning = Reckoning::default();
+    reckoning.born(77, at(0));
+    for (when, what) in [(900, "step 1: Rest"), (1030, "step 2: Reload"), (9000, "step 3: Rest")] {
+        reckoning.step(at(when), what.to_owned());
+    }
+    let mut wrong = good();
+    wrong.heard[3].0 = "another's".to_owned();
+    let told = reckoning.judge(&[good(), wrong]).expect_err("a defect that was planted");
+    for part in ["1 connections with a defect", "in step 2: Reload", "heard  another's", "sent   c"]
+    {
+        assert!(told.contains(part), "{part}: {told}");
     }
 }

@@ -17,7 +17,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// Clients of the permanent crew.
-const CREW: u64 = 24;
+const CREW: u64 = 20;
 /// What the crew's relay does.
 const DRIZZLE: Weather = Weather { delay: Duration::from_millis(5), piece: 3 };
 /// Counts pauses without descriptors.
@@ -35,6 +35,8 @@ pub struct Storm<'a> {
     /// How many it is configured with.
     workers: usize,
     crew: Crew,
+    /// Clients in calls that take long.
+    sleepers: Vec<JoinHandle<()>>,
     reckoning: Reckoning,
 }
 
@@ -52,7 +54,8 @@ impl<'a> Storm<'a> {
         let mut reckoning = Reckoning::default();
         reckoning.born(program.pid(), Duration::ZERO);
         let program = Some(program);
-        Self { schedule, world, held, base, program, workers: WORKERS, crew, reckoning }
+        let (workers, sleepers) = (WORKERS, Vec::new());
+        Self { schedule, world, held, base, program, workers, crew, sleepers, reckoning }
     }
 
     /// The whole schedule, and a clean end.
@@ -111,7 +114,7 @@ impl<'a> Storm<'a> {
                 let now = self.world.now();
                 // One worker may have to do them all.
                 self.reckoning.disturbed(now, now + lasts * calls as u32);
-                self.burst(number, calls, |name, _| Plan::sleeping(name, lasts));
+                self.sleepers = self.burst(number, calls, |name, _| Plan::sleeping(name, lasts));
             }
             Fault::Rest => self.rest(),
         }
@@ -146,8 +149,8 @@ impl<'a> Storm<'a> {
     fn no_files(&mut self, lasts: Duration) {
         let pauses = |program: &Program| program.scrape()[PAUSES];
         let (began, before) = (self.world.now(), pauses(self.program()));
-        // Those who are in have more than that: nobody comes in before most have left.
-        limit_files(self.program().pid(), self.base.files() + 5);
+        // Not even one client may come in, nor stay in the way of the next who tries.
+        limit_files(self.program().pid(), self.base.files());
         thread::sleep(lasts);
         limit_files(self.program().pid(), FILES);
         // It may have begun its longest pause just now.
@@ -194,6 +197,8 @@ impl<'a> Storm<'a> {
     }
 
     fn hang_for_ever(&mut self, number: u64, all: bool) {
+        // What does return shall be answered within the short drain.
+        self.sleepers.drain(..).for_each(|sleeper| sleeper.join().unwrap());
         // One worker that hangs must not be the only one.
         let workers = self.workers.max(2);
         self.reload(workers, SHORT_DRAIN);

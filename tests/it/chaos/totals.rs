@@ -6,6 +6,7 @@
 //! their last line how many messages they have read.
 
 use super::plan::{Leaves, Message, Reply};
+use super::samples::{good, panicking};
 use super::transcript::{End, Transcript};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -128,4 +129,50 @@ fn reply_length(message: &Message) -> usize {
         Reply::LastWords => super::checker::LAST_WORDS.len() + 1,
         Reply::Never => 0,
     }
+}
+
+#[test]
+fn what_a_client_knows_is_exact() {
+    let mut totals = Totals::default();
+    totals.add(&good());
+    totals.add(&panicking());
+    let exact = |name: &str| (totals.counts[name].least, totals.counts[name].most);
+    assert_eq!(exact(ACCEPTED), (2, 2));
+    // What is behind the panic is read by nobody.
+    assert_eq!(exact(MESSAGES), (7, 7));
+    assert_eq!((exact(PANICS), exact(PANICKED), exact(FAILED)), ((1, 1), (1, 1), (0, 0)));
+    assert_eq!(exact(SENT), (9 + 5 + 16, 9 + 5 + 16));
+    // The message behind the panic may have been read with it.
+    assert_eq!(exact(RECEIVED), (10 + 12, 10 + 14));
+    assert!(totals.counts[MESSAGES].holds(7.0));
+    for wrong in [6.0, 8.0] {
+        assert!(!totals.counts[MESSAGES].holds(wrong));
+    }
+}
+
+#[test]
+fn what_a_client_does_not_wait_for_is_between_none_and_all() {
+    let mut seen = good();
+    seen.end = End::Left;
+    seen.heard.truncate(2);
+    seen.plan.leaves = Leaves::Resetting { after: 2 };
+    let mut totals = Totals::default();
+    totals.add(&seen);
+    assert_eq!(totals.counts[MESSAGES], Between { least: 2, most: 4 });
+    assert_eq!(totals.counts[RECEIVED], Between { least: 6, most: 10 });
+    assert_eq!(totals.counts[SENT], Between { least: 5, most: 9 });
+    totals.add_perhaps(&seen);
+    assert_eq!(totals.counts[ACCEPTED], Between { least: 1, most: 2 });
+    assert_eq!(totals.counts[MESSAGES], Between { least: 2, most: 8 });
+}
+
+#[test]
+fn half_a_message_is_counted_once() {
+    let mut seen = good();
+    seen.plan.half = true;
+    seen.wrote.bytes = (13, 13);
+    let mut totals = Totals::default();
+    totals.add(&seen);
+    assert_eq!(totals.counts[INCOMPLETE], Between { least: 1, most: 1 });
+    assert_eq!(totals.counts[RECEIVED], Between { least: 13, most: 13 });
 }

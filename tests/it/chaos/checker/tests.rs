@@ -1,50 +1,14 @@
 //! That the checker can fail: one planted defect each, beside the same without it.
 
-use super::{Circumstances, Defect, LAST_WORDS, NOISE};
-use crate::chaos::plan::{Leaves, Message, Plan, Road};
-use crate::chaos::transcript::{End, How, Life, Moment, Span, Transcript, Wrote};
-use std::time::Duration;
-
-fn at(millis: u64) -> Moment {
-    Duration::from_millis(millis)
-}
+use super::{Circumstances, Defect, NOISE};
+use crate::chaos::plan::{Leaves, Message, Road};
+use crate::chaos::samples::{at, good, panicking};
+use crate::chaos::transcript::{End, How, Life, Span, Transcript};
 
 /// Process 77 since 0 s, and what became of it.
 fn life(end: Option<(u64, How)>) -> Life {
     let end = end.map(|(told, how)| (at(told), how));
     Life { process: 77, began: at(0), end, gone: end.map(|(told, _)| told + at(50)) }
-}
-
-/// Connects at 1,000 ms, sends "a", "b", "c" behind its question at 1,010 ms and so on, hears each
-/// reply 5 ms later, and leaves with all of them.
-fn good() -> Transcript {
-    let texts = ["a", "b", "c"].map(|text| Message::Text(text.to_owned()));
-    let messages: Vec<Message> = [Message::Who].into_iter().chain(texts).collect();
-    let name = "c1.1".to_owned();
-    let (leaves, road) = (Leaves::HalfClosing, Road::Direct);
-    let heard = ["77", "a", "b", "c"];
-    Transcript {
-        plan: Plan { name, messages, window: 4, half: false, leaves, road },
-        connected: at(1000),
-        wrote: Wrote {
-            sent: (1..=4).map(|n| at(1000 + n * 10)).collect(),
-            bytes: (10, 10),
-            finished: Some(at(1040)),
-        },
-        heard: (1..).zip(heard).map(|(n, line)| (line.to_owned(), at(1005 + n * 10))).collect(),
-        rest: String::new(),
-        end: End::Clean,
-        ended: at(1050),
-    }
-}
-
-/// As [`good`], with "b" at which the handler panics.
-fn panicking() -> Transcript {
-    let mut seen = good();
-    seen.plan.messages[2] = Message::Panic;
-    seen.heard.truncate(3);
-    seen.heard[2].0 = LAST_WORDS.to_owned();
-    seen
 }
 
 fn judge(seen: &Transcript, end: Option<(u64, How)>) -> Result<(), Defect> {
