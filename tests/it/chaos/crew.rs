@@ -2,7 +2,7 @@
 //! there is to be rest. Used by `storm`.
 
 use super::client::World;
-use super::plan::Plan;
+use super::plan::{Mood, Plan};
 use super::transcript::Transcript;
 use fastrand::Rng;
 use std::mem;
@@ -14,7 +14,8 @@ use std::time::Duration;
 /// Who is about, and what they have seen since it was last asked for.
 #[derive(Default)]
 struct State {
-    open: bool,
+    /// None: nobody comes in.
+    open: Option<Mood>,
     over: bool,
     busy: usize,
     seen: Vec<Transcript>,
@@ -27,12 +28,13 @@ struct Gate {
 }
 
 impl Gate {
-    /// Waits until clients may be about. No: it is over.
-    fn enter(&self) -> bool {
-        let closed = |state: &mut State| !state.open && !state.over;
+    /// Waits until clients may be about. None: it is over.
+    fn enter(&self) -> Option<Mood> {
+        let closed = |state: &mut State| state.open.is_none() && !state.over;
         let mut state = self.changed.wait_while(self.state.lock().unwrap(), closed).unwrap();
-        state.busy += usize::from(!state.over);
-        !state.over
+        let mood = state.open.filter(|_| !state.over)?;
+        state.busy += 1;
+        Some(mood)
     }
 
     fn leave(&self, seen: Transcript) {
@@ -57,11 +59,9 @@ impl Crew {
             let (gate, mut rng) = (Arc::clone(&gate), Rng::with_seed(seed.wrapping_add(number)));
             thread::spawn(move || {
                 for visit in 1.. {
-                    if !gate.enter() {
-                        break;
-                    }
+                    let Some(mood) = gate.enter() else { break };
                     let name = format!("c{number}.{visit}");
-                    gate.leave(world.visit(Plan::any(name, &mut rng, relay)));
+                    gate.leave(world.visit(Plan::any(name, &mut rng, relay, mood)));
                     thread::sleep(Duration::from_millis(rng.u64(..40))); // somebody else's turn
                 }
             })
@@ -81,15 +81,15 @@ impl Crew {
     }
 
     /// Lets the crew in.
-    pub fn begin(&self) {
-        self.gate.state.lock().unwrap().open = true;
+    pub fn begin(&self, mood: Mood) {
+        self.gate.state.lock().unwrap().open = Some(mood);
         self.gate.changed.notify_all();
     }
 
     /// Lets nobody in, waits until all have left, and hands over what they have seen.
     pub fn rest(&self) -> Vec<Transcript> {
         let mut state = self.gate.state.lock().unwrap();
-        state.open = false;
+        state.open = None;
         // A connection has many waits, and each may take that long; but they have deadlines.
         let patience = self.world.patience * 4;
         let busy = |state: &mut State| state.busy > 0;

@@ -76,6 +76,13 @@ pub enum Road {
     Narrow,
 }
 
+/// What the permanent load is like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    Calm,
+    Stormy,
+}
+
 #[derive(Debug, Clone)]
 pub struct Plan {
     /// Begins every message's text.
@@ -95,17 +102,18 @@ impl Plan {
         Self { name, messages, window, half: false, leaves: Leaves::HalfClosing, road }
     }
 
-    /// Any client of the permanent load. One in four uses the relay, if it may.
-    pub fn any(name: String, rng: &mut Rng, relay: (SocketAddr, Duration)) -> Self {
+    /// Any client of the permanent load. One in four uses the relay. In a calm there is nobody of
+    /// whom the server knows more than the client does.
+    pub fn any(name: String, rng: &mut Rng, relay: (SocketAddr, Duration), mood: Mood) -> Self {
         let road = if rng.u8(..4) == 0 { Road::Relay(relay.0, relay.1) } else { Road::Direct };
-        let plan = match rng.u8(..16) {
+        let plan = match rng.u8(..if mood == Mood::Calm { 13 } else { 16 }) {
             0..=3 => Self { leaves: Leaves::Closing, ..Self::texts(name, rng, 3..20, 1) },
             4..=7 => Self::texts(name, rng, 20..200, 64),
             8..=9 => Self { half: true, ..Self::texts(name, rng, 1..20, 8) },
             10..=11 => Self { window: 16, ..Self::texts(name, rng, 2..40, 16) }.with_naps(rng),
-            12 => Self::failing(name, rng),
-            13..=14 => Self::resetting(name, rng),
-            _ => return Self::narrow(name, rng),
+            12 => return Self::narrow(name, rng),
+            13 => Self::failing(name, rng),
+            _ => Self::resetting(name, rng),
         };
         Self { road, ..plan }
     }

@@ -2,6 +2,7 @@
 //! every connection, the counters, the last lines. Kept by `storm`; knows no process and no socket.
 
 use super::checker::{Circumstances, Defect};
+use super::plan::Mood;
 use super::totals::{Between, MESSAGES, Totals};
 use super::transcript::{End, How, Life, Moment, Span, Transcript};
 use crate::faults::base::total;
@@ -52,9 +53,11 @@ impl fmt::Display for Figures {
 pub struct Reckoning {
     lives: Vec<Life>,
     disturbances: Vec<Span>,
-    /// What each life has to have counted, by its process.
+    /// What each life has to have counted since the last rest, by its process.
     totals: BTreeMap<u32, Totals>,
-    /// How many messages an ended life says that it has read.
+    /// What the living one had counted then.
+    counted: BTreeMap<String, f64>,
+    /// How many messages an ended life says that it has read since.
     read: Vec<(u32, f64)>,
     /// The steps since the last rest.
     steps: Vec<(Moment, String)>,
@@ -80,6 +83,7 @@ impl Reckoning {
     pub fn born(&mut self, process: u32, began: Moment) {
         self.lives.push(Life { process, began, end: None, gone: None });
         self.totals.insert(process, Totals::default());
+        self.counted.clear();
         self.figures.lives += 1;
     }
 
@@ -90,9 +94,10 @@ impl Reckoning {
         (life.end, life.gone) = (Some((told, how)), Some(gone));
         if how != How::Killed {
             let words = said.split("stopped after ").nth(1).and_then(|it| it.split(' ').next());
-            let count = words.and_then(|count| count.parse().ok());
+            let count = words.and_then(|count| count.parse::<f64>().ok());
             let count = count.ok_or_else(|| format!("no last line: {said}"))?;
-            self.read.push((life.process, count));
+            let before = self.counted.get(MESSAGES).copied().unwrap_or_default();
+            self.read.push((life.process, count - before));
         }
         Ok(())
     }
@@ -117,21 +122,31 @@ impl Reckoning {
         Ok(())
     }
 
-    /// The living process's counters must be its clients'.
-    pub fn agrees_with(&mut self, samples: &BTreeMap<String, f64>) -> Result<(), String> {
-        let life = self.lives.last().unwrap();
-        for (name, expected) in self.totals[&life.process].counts.clone() {
-            let counted = samples.get(name).copied().unwrap_or_else(|| total(samples, name));
-            self.compare(name, expected, counted)?;
+    /// What the living process has counted since the last rest must be what its clients have; and
+    /// exactly that, if there was a calm. What comes counts from here on.
+    pub fn agrees_with(
+        &mut self,
+        samples: BTreeMap<String, f64>,
+        mood: Mood,
+    ) -> Result<(), String> {
+        let process = self.lives.last().unwrap().process;
+        let of = |samples: &BTreeMap<String, f64>, name: &str| {
+            samples.get(name).copied().unwrap_or_else(|| total(samples, name))
+        };
+        for (name, expected) in self.totals[&process].counts.clone() {
+            assert!(mood == Mood::Stormy || expected.is_exact(), "{name}: {expected}");
+            self.compare(name, expected, of(&samples, name) - of(&self.counted, name))?;
         }
+        self.counted = samples;
+        self.forget();
         Ok(())
     }
 
     /// What was before the rest is over: no connection has two sides of it.
-    pub fn forget(&mut self) {
+    fn forget(&mut self) {
         self.lives.retain(|life| life.end.is_none());
-        let lives = &self.lives;
-        self.totals.retain(|process, _| lives.iter().any(|life| life.process == *process));
+        let lives = self.lives.iter().map(|life| (life.process, Totals::default()));
+        self.totals = lives.collect();
         self.disturbances.clear();
         self.steps.drain(..self.steps.len().saturating_sub(1));
     }
@@ -208,12 +223,16 @@ fn counters_and_last_lines_that_do_not_add_up_are_found() {
         .iter()
         .map(|(name, count)| (name.to_string(), count.least as f64))
         .collect();
-    assert_eq!(reckoning.agrees_with(&samples), Ok(()));
     for name in samples.clone().keys() {
         *samples.get_mut(name).unwrap() += 1.0;
-        assert!(reckoning.agrees_with(&samples).is_err(), "{name}");
+        assert!(reckoning.agrees_with(samples.clone(), Mood::Calm).is_err(), "{name}");
         *samples.get_mut(name).unwrap() -= 1.0;
     }
+    assert_eq!(reckoning.agrees_with(samples.clone(), Mood::Calm), Ok(()));
+    // From here on the same again is too much, or too little.
+    assert_eq!(reckoning.agrees_with(samples.clone(), Mood::Calm), Ok(()), "nobody came");
+    reckoning.judge(&[good()]).unwrap();
+    assert!(reckoning.agrees_with(samples, Mood::Calm).is_err());
 }
 
 #[test]

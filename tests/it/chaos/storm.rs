@@ -3,7 +3,7 @@
 
 use super::client::World;
 use super::crew::Crew;
-use super::plan::Plan;
+use super::plan::{Mood, Plan};
 use super::program::{DRAIN, Held, Program, SHORT_DRAIN, unexpected};
 use super::reckoning::{Figures, Reckoning};
 use super::schedule::{Fault, Schedule, WORKERS};
@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 /// Clients of the permanent crew.
 const CREW: u64 = 20;
+/// How long a calm is.
+const CALM: Duration = Duration::from_secs(1);
 /// What the crew's relay does.
 const DRIZZLE: Weather = Weather { delay: Duration::from_millis(5), piece: 3 };
 /// Counts pauses without descriptors.
@@ -60,7 +62,7 @@ impl<'a> Storm<'a> {
 
     /// The whole schedule, and a clean end.
     pub fn run(mut self) -> Figures {
-        self.crew.begin();
+        self.crew.begin(Mood::Stormy);
         for (number, step) in (1..).zip(&self.schedule.steps) {
             thread::sleep(step.at.saturating_sub(self.world.now()));
             self.reckoning.step(self.world.now(), format!("step {number}: {:?}", step.fault));
@@ -212,8 +214,17 @@ impl<'a> Storm<'a> {
         self.restart(began, Duration::ZERO);
     }
 
-    /// Everyone leaves; then all must be as at the beginning, and right.
+    /// Everyone leaves; then all must be as at the beginning, and right. A calm follows, of which
+    /// the clients know all: what the counters grow by meanwhile is known exactly.
     fn rest(&mut self) {
+        self.all_leave(Mood::Stormy);
+        self.crew.begin(Mood::Calm);
+        thread::sleep(CALM);
+        self.all_leave(Mood::Calm);
+        self.crew.begin(Mood::Stormy);
+    }
+
+    fn all_leave(&mut self, mood: Mood) {
         let seen = self.crew.rest();
         self.hold(|reckoning| reckoning.judge(&seen));
         self.explained(&self.program().said());
@@ -222,9 +233,7 @@ impl<'a> Storm<'a> {
         }
         self.program().is_restored(&self.base);
         let samples = self.program().scrape();
-        self.hold(|reckoning| reckoning.agrees_with(&samples));
-        self.reckoning.forget();
-        self.crew.begin();
+        self.hold(|reckoning| reckoning.agrees_with(samples, mood));
     }
 
     fn explained(&self, said: &str) {
