@@ -113,14 +113,15 @@ impl Plan {
             10..=11 => Self { window: 16, ..Self::texts(name, rng, 2..40, 16) }.with_naps(rng),
             12 => return Self::narrow(name, rng),
             13 => Self::failing(name, rng),
-            _ => Self::resetting(name, rng),
+            14 => Self::resetting(name, rng),
+            _ => return Self::resetting_at_once(name, rng),
         };
         Self { road, ..plan }
     }
 
-    /// Asks who answers, and says some texts, of up to a few hundred bytes.
+    /// Asks who answers, and says some short texts.
     fn texts(name: String, rng: &mut Rng, count: std::ops::Range<usize>, window: usize) -> Self {
-        let texts = (0..rng.usize(count)).map(|n| text(&name, n, rng.usize(..200)));
+        let texts = (0..rng.usize(count)).map(|n| text(&name, n, rng.usize(..80)));
         let messages = [Message::Who].into_iter().chain(texts).collect();
         Self::new(name, messages, window)
     }
@@ -142,10 +143,11 @@ impl Plan {
         plan
     }
 
-    /// Resets amid its replies.
+    /// Resets amid its replies. Behind the first: with none it cannot know whether a relay on its
+    /// way has met the server yet.
     pub fn resetting(name: String, rng: &mut Rng) -> Self {
         let plan = Self::texts(name, rng, 1..30, 64);
-        let after = rng.usize(..=plan.messages.len());
+        let after = rng.usize(1..=plan.messages.len());
         Self { leaves: Leaves::Resetting { after }, ..plan }
     }
 

@@ -2,8 +2,8 @@
 //! every connection, the counters, the last lines. Kept by `storm`; knows no process and no socket.
 
 use super::checker::{Circumstances, Defect};
-use super::plan::Mood;
-use super::totals::{Between, MESSAGES, Totals};
+use super::plan::{Leaves, Mood};
+use super::totals::{ACCEPTED, Between, MESSAGES, Totals};
 use super::transcript::{End, How, Life, Moment, Span, Transcript};
 use crate::faults::base::total;
 use std::collections::BTreeMap;
@@ -164,8 +164,8 @@ impl Reckoning {
         if let Some(process) = seen.process() {
             self.totals.get_mut(&process).unwrap().add(seen);
         } else {
-            let met = self.lives.iter().filter(|life| life.overlaps(seen.connected, seen.ended));
-            for life in met {
+            // It waits in the kernel's queue to be accepted even when its client is gone.
+            for life in self.lives.iter().filter(|life| life.ends_after(seen.connected)) {
                 self.totals.get_mut(&life.process).unwrap().add_perhaps(seen);
             }
         }
@@ -233,6 +233,22 @@ fn counters_and_last_lines_that_do_not_add_up_are_found() {
     assert_eq!(reckoning.agrees_with(samples.clone(), Mood::Calm), Ok(()), "nobody came");
     reckoning.judge(&[good()]).unwrap();
     assert!(reckoning.agrees_with(samples, Mood::Calm).is_err());
+}
+
+#[test]
+fn a_client_that_nobody_has_answered_may_be_of_any_life_that_was_to_come() {
+    use super::samples::{at, good};
+    let mut reckoning = Reckoning::default();
+    reckoning.born(76, at(0));
+    let said = "stopped after 0 messages";
+    reckoning.died(at(100), How::Drained, at(200), said).unwrap();
+    reckoning.born(77, at(5000));
+    let mut gone = good();
+    gone.heard.clear();
+    (gone.end, gone.plan.leaves) = (End::Left, Leaves::Resetting { after: 0 });
+    reckoning.judge(&[gone]).unwrap();
+    assert_eq!(reckoning.totals[&77].counts[ACCEPTED], Between { least: 0, most: 1 });
+    assert!(reckoning.totals[&76].counts.is_empty(), "it was over before");
 }
 
 #[test]

@@ -8,7 +8,7 @@ use super::program::{DRAIN, Held, Program, SHORT_DRAIN, unexpected};
 use super::reckoning::{Figures, Reckoning};
 use super::schedule::{Fault, Schedule, WORKERS};
 use super::transcript::{How, Moment};
-use crate::faults::base::{Base, limit_files};
+use crate::faults::base::{Base, limit_files, total};
 use crate::faults::relay::{Weather, relay};
 use fastrand::Rng;
 use std::os::unix::process::ExitStatusExt;
@@ -231,6 +231,9 @@ impl<'a> Storm<'a> {
         if self.workers != WORKERS {
             self.reload(WORKERS, DRAIN);
         }
+        // Whoever has gone without a word is still to be accepted.
+        self.program()
+            .until("nobody waits to be let in", |now| total(now, "welcomed_listen_backlog") == 0.0);
         self.program().is_restored(&self.base);
         let samples = self.program().scrape();
         self.hold(|reckoning| reckoning.agrees_with(samples, mood));

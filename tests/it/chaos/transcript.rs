@@ -151,7 +151,11 @@ pub struct Life {
 impl Life {
     /// Whether it was there at some time from `from` to `to`.
     pub fn overlaps(&self, from: Moment, to: Moment) -> bool {
-        self.began <= to && self.gone.is_none_or(|gone| gone >= from)
+        self.began <= to && self.ends_after(from)
+    }
+
+    pub fn ends_after(&self, moment: Moment) -> bool {
+        self.gone.is_none_or(|gone| gone >= moment)
     }
 }
 
