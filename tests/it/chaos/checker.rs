@@ -5,12 +5,13 @@
 //!
 //! | the process | owed | the end |
 //! |---|---|---|
-//! | lives on | every reply | the end of the stream, after the client's own or after last words |
-//! | had SIGTERM, and exit code 0 | replies to what had arrived before the signal | the same, at any time; a reset only of those who went on sending |
-//! | the same with exit code 3, since one worker did not come back | the same | the same |
-//! | the same, since no worker came back | nothing | any |
+//! | lives on | every reply | that of the stream, after the client's own or last words |
+//! | had SIGTERM, exit code 0 | what had arrived before | the same, at any time; see below |
+//! | exit code 3: one worker hung | the same | the same |
+//! | exit code 3: all hung | nothing | any |
 //! | had kill -9 | nothing | any |
 //!
+//! A drain may reset those who went on sending, as the kernel does for a socket that is gone.
 //! Replies that come are never wrong, doubled or out of order, whatever happened.
 
 use super::plan::Reply;
