@@ -22,9 +22,9 @@ use std::time::Duration;
 /// What handler and framing make of a failed call.
 pub const LAST_WORDS: &str = "Internal error.";
 
-/// A message that was written so long before a signal had arrived before it. The kernel's loopback
-/// takes microseconds, but may leave it to a thread that has to wait for a processor.
-const MARGIN: Duration = Duration::from_millis(300);
+/// A message that was written so long before a signal was sent had arrived before it. The kernel's
+/// loopback has brought it when the write returns, but makes no promise of it.
+const MARGIN: Duration = Duration::from_millis(20);
 
 /// Something that must not be.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,6 +15,9 @@ const ROUND_SECONDS: u64 = 20;
 /// busy with other things. A lost wake-up takes for ever, or as long as others need it not.
 pub const NOISE: Duration = Duration::from_secs(10);
 
+/// How long calls take that keep workers busy.
+pub const LONG_CALL: Duration = Duration::from_millis(400);
+
 /// The workers that the program starts with, and has when it is looked at at rest.
 pub const WORKERS: usize = 4;
 
@@ -23,8 +26,9 @@ pub const WORKERS: usize = 4;
 pub enum Fault {
     /// kill -9, and a restart after a pause.
     Kill { down: Duration },
-    /// SIGTERM, a clean end, and a restart after a pause.
-    Terminate { down: Duration },
+    /// SIGTERM while calls keep workers busy, so that messages wait; a clean end, and a restart
+    /// after a pause.
+    Terminate { calls: usize, down: Duration },
     /// Calls that never return, in one worker or in all, and SIGTERM: it ends at `drain.timeout`.
     HangForEver { all: bool },
     /// SIGHUP with another number of workers.
@@ -56,7 +60,7 @@ fn millis(rng: &mut Rng, range: RangeInclusive<u64>) -> Duration {
 /// One of each kind, for a round.
 const KINDS: [fn(&mut Rng) -> Fault; 12] = [
     |rng| Fault::Kill { down: millis(rng, 0..=400) },
-    |rng| Fault::Terminate { down: millis(rng, 0..=400) },
+    |rng| Fault::Terminate { calls: rng.usize(0..=8), down: millis(rng, 0..=400) },
     |rng| Fault::HangForEver { all: rng.bool() },
     |rng| Fault::Reload { workers: rng.usize(1..=8) },
     |_| Fault::ReloadWrong,
@@ -74,16 +78,17 @@ const KINDS: [fn(&mut Rng) -> Fault; 12] = [
 ];
 
 impl Fault {
-    /// For how long at most it keeps the program from answering, if the machine is quick.
+    /// For how long at most it keeps the program from answering, if the machine is quick. One
+    /// worker may have to do all calls.
     fn disturbs(self) -> Duration {
         const RESTART: Duration = Duration::from_secs(1);
         match self {
-            Self::Kill { down } | Self::Terminate { down } => down + RESTART,
+            Self::Kill { down } => down + RESTART,
+            Self::Terminate { calls, down } => LONG_CALL * calls as u32 + down + RESTART,
             Self::HangForEver { .. } => Duration::from_secs(4) + RESTART,
             Self::Stop { lasts } => lasts,
             Self::ResetsUnseen { .. } => RESTART,
             Self::NoFiles { lasts } => lasts + RESTART,
-            // One worker may have to do them all.
             Self::Hang { calls, lasts } => lasts * calls as u32,
             _ => Duration::ZERO,
         }

@@ -6,7 +6,7 @@ use super::crew::Crew;
 use super::plan::{Mood, Plan};
 use super::program::{DRAIN, Held, Program, SHORT_DRAIN, unexpected};
 use super::reckoning::{Figures, Reckoning};
-use super::schedule::{Fault, Schedule, WORKERS};
+use super::schedule::{Fault, LONG_CALL, Schedule, WORKERS};
 use super::transcript::{How, Moment};
 use crate::faults::base::{Base, limit_files, total};
 use crate::faults::relay::{Weather, relay};
@@ -85,7 +85,9 @@ impl<'a> Storm<'a> {
                 let told = self.kill();
                 self.restart(told, down);
             }
-            Fault::Terminate { down } => {
+            Fault::Terminate { calls, down } => {
+                self.sleep(number, calls, LONG_CALL);
+                thread::sleep(LONG_CALL / 4); // what comes meanwhile waits, if all are busy
                 let told = self.terminate(How::Drained);
                 self.restart(told, down);
             }
@@ -112,12 +114,7 @@ impl<'a> Storm<'a> {
             Fault::Panics { clients } => {
                 self.burst(number, clients, Plan::failing);
             }
-            Fault::Hang { calls, lasts } => {
-                let now = self.world.now();
-                // One worker may have to do them all.
-                self.reckoning.disturbed(now, now + lasts * calls as u32);
-                self.sleepers = self.burst(number, calls, |name, _| Plan::sleeping(name, lasts));
-            }
+            Fault::Hang { calls, lasts } => self.sleep(number, calls, lasts),
             Fault::Rest => self.rest(),
         }
     }
@@ -132,6 +129,14 @@ impl<'a> Storm<'a> {
         let mut rng = Rng::with_seed(self.schedule.seed_of(number));
         let plans = (1..=clients).map(|client| plan(format!("s{number}.{client}"), &mut rng));
         self.crew.burst(plans.collect())
+    }
+
+    /// Calls that take long, in as many workers as there are.
+    fn sleep(&mut self, number: u64, calls: usize, lasts: Duration) {
+        let now = self.world.now();
+        // One worker may have to do them all.
+        self.reckoning.disturbed(now, now + lasts * calls as u32);
+        self.sleepers.extend(self.burst(number, calls, |name, _| Plan::sleeping(name, lasts)));
     }
 
     fn reload(&mut self, workers: usize, drain: &str) {

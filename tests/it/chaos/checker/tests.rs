@@ -143,7 +143,7 @@ fn a_missing_reply_is_found_if_its_message_came_before_the_drain() {
         is_found(&ended(End::Clean), Some((1400, how)), "1 of 4 replies are missing");
         is_found(&ended(End::Reset), Some((1400, how)), "1 of 4 replies are missing");
         // It may have come just after.
-        assert_eq!(judge(&ended(End::Clean), Some((1300, how))), Ok(()));
+        assert_eq!(judge(&ended(End::Clean), Some((1055, how))), Ok(()));
     }
     for how in [How::Killed, How::CutOff { all: true }] {
         assert_eq!(judge(&ended(End::Clean), Some((1400, how))), Ok(()));
