@@ -52,9 +52,6 @@ fn replay(schedule: &Schedule) -> String {
 fn run(schedule: &Schedule) {
     let (seconds, count) = (schedule.seconds, schedule.steps.len());
     eprintln!("chaos: {count} steps in {seconds} s, {}", replay(schedule));
-    // In one piece, whatever else is said at the time.
-    let steps = schedule.to_string();
-    eprint!("{steps}");
     let began = Instant::now();
     let figures = Storm::new(schedule).run();
     eprintln!("{figures}");

@@ -30,7 +30,7 @@ const EXPECTED: [&str; 8] = [
 /// Long enough for any drain of what does return.
 pub const DRAIN: &str = "20s";
 /// For calls that do not.
-pub const SHORT_DRAIN: &str = "1500ms";
+pub const SHORT_DRAIN: &str = "2500ms";
 
 /// What all lives have in common.
 pub struct Held {

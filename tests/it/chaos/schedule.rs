@@ -142,13 +142,9 @@ impl Schedule {
     }
 }
 
-impl fmt::Display for Schedule {
-    /// A line for each step.
+impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (number, Step { at, fault }) in (1..).zip(&self.steps) {
-            writeln!(f, "{:9.3} s  step {number}: {fault:?}", at.as_secs_f64())?;
-        }
-        Ok(())
+        write!(f, "{:9.3} s  {:?}", self.at.as_secs_f64(), self.fault)
     }
 }
 
@@ -156,7 +152,6 @@ impl fmt::Display for Schedule {
 fn the_same_seed_makes_the_same_schedule_and_another_one_another() {
     assert_eq!(Schedule::new(7, 300), Schedule::new(7, 300));
     assert_ne!(Schedule::new(7, 300).steps, Schedule::new(8, 300).steps);
-    assert_eq!(Schedule::new(7, 60).to_string(), Schedule::new(7, 60).to_string());
 }
 
 #[test]
@@ -173,7 +168,7 @@ fn every_kind_of_fault_is_in_every_round_and_in_order_of_time() {
             kinds.dedup();
             assert_eq!(kinds.len(), KINDS.len() + 1);
             for (place, kind) in kinds.iter().enumerate() {
-                assert!(!kinds[..place].contains(kind), "{schedule}");
+                assert!(!kinds[..place].contains(kind), "{round:?}");
             }
         }
     }

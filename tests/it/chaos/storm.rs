@@ -65,6 +65,7 @@ impl<'a> Storm<'a> {
         self.crew.begin(Mood::Stormy);
         for (number, step) in (1..).zip(&self.schedule.steps) {
             thread::sleep(step.at.saturating_sub(self.world.now()));
+            eprintln!("step {number:4}  {step}");
             self.reckoning.step(self.world.now(), format!("step {number}: {:?}", step.fault));
             self.apply(number, step.fault);
         }
