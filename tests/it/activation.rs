@@ -8,21 +8,27 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use welcomed::server::{Listener, Options, Server};
 use welcomed::service::Echo;
 
-/// `welcomed` with `first`, and `second` if there is one, as its descriptors 3 and 4. They come as
-/// standard input and output, which are the descriptors that a `Command` can pass, and the shell
-/// moves them and knows the process's id.
+/// `welcomed` with `first`, and `second` if there is one, as its descriptors 3 and 4.
 fn activated(first: OwnedFd, second: Option<OwnedFd>, names: &str) -> Command {
+    activate(env!("CARGO_BIN_EXE_welcomed").as_ref(), first, second, names)
+}
+
+/// The same with another program. The sockets come as standard input and output, which are the
+/// descriptors that a `Command` can pass, and the shell moves them and knows the process's id.
+pub fn activate(program: &Path, first: OwnedFd, second: Option<OwnedFd>, names: &str) -> Command {
     let count = if second.is_some() { "2" } else { "1" };
     let script = "export LISTEN_PID=$$; exec \"$@\" 3<&0 4>&1 </dev/null >/dev/null";
     let mut command = Command::new("/bin/sh");
     command
-        .args(["-c", script, "sh", env!("CARGO_BIN_EXE_welcomed")])
+        .args(["-c", script, "sh"])
+        .arg(program)
         .env_clear()
         .env("LISTEN_FDS", count)
         .env("LISTEN_FDNAMES", names)

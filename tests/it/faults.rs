@@ -13,7 +13,7 @@ mod interrupts;
 mod long;
 mod overload;
 mod races;
-mod relay;
+pub mod relay;
 mod side;
 mod signals;
 mod strace;

@@ -7,6 +7,7 @@ mod activation;
 mod advise;
 mod bench;
 mod browser;
+mod chaos;
 mod client;
 mod config;
 mod dashboards;

@@ -1,6 +1,6 @@
 //! What goes wrong before a client is let in.
 
-use super::base::{Patient, has, reset, reset_client, total};
+use super::base::{Patient, has, limit_files, reset, reset_client, total};
 use super::strace::{Injector, Threads};
 use crate::support::{Client, eventually, talk};
 use std::io::Write;
@@ -16,11 +16,7 @@ fn without_descriptors_the_server_waits_calmly() {
     let server = Patient::new("");
     let mut old = server.connect();
     old.expect("Welcome!");
-    let limit = |files: usize| {
-        let (pid, files) = (server.pid().to_string(), format!("--nofile={files}:20000"));
-        assert!(Command::new("prlimit").args(["--pid", &pid, &files]).status().unwrap().success());
-    };
-    limit(server.files() + 5);
+    limit_files(server.pid(), server.files() + 5);
     let clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
     let complaints = || server.log().matches("accepting pauses").count();
     eventually("it complains", || complaints() > 0);
@@ -30,7 +26,7 @@ fn without_descriptors_the_server_waits_calmly() {
     talk(&mut old, &["still", "served"]);
     assert!(cpu < lasted / 5, "{cpu:?} of processor time in {lasted:?}");
     assert!(complaints() as f64 <= 2.0 + began.elapsed().as_secs_f64(), "{}", server.log());
-    limit(20000);
+    limit_files(server.pid(), 20000);
     let returned = Instant::now();
     for mut client in clients {
         client.expect("Welcome!");

@@ -10,7 +10,7 @@ use std::ops::Deref;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
@@ -38,6 +38,16 @@ impl Base {
             std::mem::replace(&mut last, now) == now
         });
         Self { pid, files: last.0, threads: last.1, workers }
+    }
+
+    /// Of a successor that was started as this one was, and that somebody talks to.
+    pub fn of_successor(&self, daemon: &Daemon) -> Self {
+        Self { pid: daemon.pid(), ..*self }
+    }
+
+    /// Open files when nobody talks to it.
+    pub fn files(&self) -> usize {
+        self.files
     }
 
     /// Waits until the server is as it was, after its clients have left: the same process with
@@ -134,15 +144,7 @@ impl Patient {
         file.write_all(config.as_bytes()).unwrap();
         let fixed = ["--framing", "line", "--config", file.path().to_str().unwrap()];
         let mut daemon = Daemon::serve_by(&program, &[&fixed, arguments].concat());
-        let (mut stderr, log) = (daemon.take_log(), Arc::new(Mutex::new(String::new())));
-        let shared = Arc::clone(&log);
-        thread::spawn(move || {
-            let mut line = Vec::new();
-            while stderr.read_until(b'\n', &mut line).unwrap() > 0 {
-                shared.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
-                line.clear();
-            }
-        });
+        let (log, _) = follow(&mut daemon);
         let base = Base::of(&daemon);
         Self { daemon, base, log, _config: file }
     }
@@ -209,6 +211,26 @@ impl Deref for Patient {
     fn deref(&self) -> &Daemon {
         &self.daemon
     }
+}
+
+/// Reads on what the program says, until its end.
+pub fn follow(daemon: &mut Daemon) -> (Arc<Mutex<String>>, JoinHandle<()>) {
+    let (mut stderr, log) = (daemon.take_log(), Arc::new(Mutex::new(String::new())));
+    let shared = Arc::clone(&log);
+    let reader = thread::spawn(move || {
+        let mut line = Vec::new();
+        while stderr.read_until(b'\n', &mut line).unwrap() > 0 {
+            shared.lock().unwrap().push_str(&String::from_utf8_lossy(&line));
+            line.clear();
+        }
+    });
+    (log, reader)
+}
+
+/// Limits the files that a process may have open.
+pub fn limit_files(pid: u32, files: usize) {
+    let (pid, files) = (pid.to_string(), format!("--nofile={files}:20000"));
+    assert!(Command::new("prlimit").args(["--pid", &pid, &files]).status().unwrap().success());
 }
 
 /// An example as a program. Cargo builds examples beside the tests, but only when it builds
