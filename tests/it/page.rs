@@ -287,6 +287,8 @@ fn the_pages_parts_are_asked_for_once_and_then_only_whether_they_changed() {
 #[test]
 fn status_is_json_for_scripts() {
     let server = Daemon::serve(&["--workers", "3"]);
+    // It listens a little before its workers have started.
+    eventually("it is ready", || get(server.metrics.unwrap(), "/readyz").0 == 200);
     let (status, body) = get(server.metrics.unwrap(), "/status");
     let report: serde_json::Value = serde_json::from_str(&body).unwrap();
     assert_eq!((status, &report["pool"]["workers"]), (200, &3.into()));
