@@ -18,7 +18,7 @@ use super::network::Network;
 use super::options::{Options, Overload};
 use super::poller::{BATCH, LoopPoller};
 use super::pool::Pool;
-use super::schedule::{Floor, Signal, Token, Wants};
+use super::schedule::{Floor, Signal, Token};
 use super::watchdog::Watchdog;
 use crate::service::Peer;
 use std::io;
@@ -314,8 +314,11 @@ impl AcceptLoop {
             // stopped for a while, for one, they are seen here first.
             if !swept {
                 // No more than every connection has told of once: a flood goes on telling.
-                let most = engine.table.open() / BATCH + 1;
-                (0..most).all(|_| engine.schedule.sweep(engine, &mut self.signals));
+                for _ in 0..=engine.table.open() / BATCH {
+                    if !engine.schedule.sweep(engine, &mut self.signals) {
+                        break;
+                    }
+                }
                 swept = true;
             }
             if !self.close_if_overdue(number, now) {
@@ -378,19 +381,7 @@ impl AcceptLoop {
             slot.set_deadline(deadline);
             self.arm(number, deadline, now);
         }
-        self.hand_back(number, generation, wants);
-    }
-
-    /// Parks a claimed connection again, or queues it if something has happened to it meanwhile.
-    fn hand_back(&self, number: u32, generation: u32, wants: Wants) {
-        let engine = &*self.engine;
-        let cell = &engine.table.slot(number).cell;
-        if let Err(events) = cell.park(wants) {
-            // Noted again, for the worker that takes it: the end of the stream is told only once.
-            cell.fire(generation, events, false);
-            cell.requeue();
-            engine.schedule.submit(engine, Token { slot: number, generation });
-        }
+        engine.schedule.give_back(&*engine, Token { slot: number, generation }, wants);
     }
 
     /// Closes a connection if it is parked and past its deadline. No: it has to be looked at
@@ -413,7 +404,7 @@ impl AcceptLoop {
                 true
             }
             None => {
-                self.hand_back(number, generation, wants);
+                engine.schedule.give_back(engine, Token { slot: number, generation }, wants);
                 false
             }
         }

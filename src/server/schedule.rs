@@ -183,15 +183,27 @@ impl Cell {
     /// `Serving -> Parked`, or the events that came meanwhile and matter: then it is still the
     /// caller's to serve.
     pub(super) fn park(&self, wanted: Wants) -> Result<(), Events> {
+        self.park_or(wanted, |old| old & !EVENTS)
+    }
+
+    /// `Serving -> Parked`, or `-> Queued` if events came meanwhile that matter: by the accept
+    /// loop, which claimed it and does not serve. The events stay noted for who does: an end of
+    /// stream is told only once. Says whether it is in `Queued`, and the caller's to push.
+    fn give_back(&self, wanted: Wants) -> bool {
+        self.park_or(wanted, |old| (old & !PHASE) | QUEUED).is_err()
+    }
+
+    /// `Serving -> Parked`, or what `again` makes of it if there are events that matter.
+    fn park_or(&self, wanted: Wants, again: impl Fn(u64) -> u64) -> Result<(), Events> {
         let room = if wanted == Wants::Room { WANTS_ROOM } else { 0 };
         let mut old = self.0.load(Ordering::Acquire);
         loop {
             debug_assert_eq!(old & PHASE, SERVING, "only its owner parks a connection");
             let events = noted(old);
-            let again = events.meets(wanted.woken_by());
-            let new = if again { old & !EVENTS } else { (old & !PHASE) | PARKED | room };
+            let matters = events.meets(wanted.woken_by());
+            let new = if matters { again(old) } else { (old & !PHASE) | PARKED | room };
             match self.0.compare_exchange_weak(old, new, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) if again => return Err(events),
+                Ok(_) if matters => return Err(events),
                 Ok(_) => return Ok(()),
                 Err(now) => old = now,
             }
@@ -204,8 +216,8 @@ impl Cell {
     }
 
     /// `Parked -> Serving` without an event: for the accept loop, which closes the connection if
-    /// its deadline has passed. Returns the tenant's generation and what it waited for, or
-    /// nothing if it was not parked.
+    /// its deadline has passed; if not, it is given back. Returns the tenant's generation and what
+    /// it waited for, or nothing if it was not parked.
     pub(super) fn claim(&self) -> Option<(u32, Wants)> {
         let mut old = self.0.load(Ordering::Acquire);
         while old & PHASE == PARKED {
@@ -367,6 +379,14 @@ impl Schedule {
     pub(super) fn submit(&self, floor: &impl Floor, token: Token) {
         floor.push(token, floor.stamp());
         self.announce(floor);
+    }
+
+    /// Gives a claimed connection back to the poller, or queues it if something has happened to it
+    /// meanwhile.
+    pub(super) fn give_back(&self, floor: &impl Floor, token: Token, wants: Wants) {
+        if floor.cell(token.slot).give_back(wants) {
+            self.submit(floor, token);
+        }
     }
 
     /// Has a connection served now, whoever is in the slot: it goes to the queue if it is parked,

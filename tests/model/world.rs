@@ -42,6 +42,8 @@ struct Socket {
     token: Option<Token>,
     unread: usize,
     ended: bool,
+    /// A worker knows from an event that it has ended.
+    hung_up: bool,
 }
 
 struct Client {
@@ -104,11 +106,7 @@ impl<R: Rules> World<R> {
             return;
         };
         it.touched.with_mut(|_| ());
-        if let Err(events) = it.cell.park(wants) {
-            it.cell.fire(generation, events, false);
-            it.cell.requeue();
-            self.schedule.submit(self, Token { slot: client as u32, generation });
-        }
+        self.schedule.give_back(self, Token { slot: client as u32, generation }, wants);
     }
 
     /// The accept loop begins a drain and sweeps the table.
@@ -184,9 +182,10 @@ impl<R: Rules> World<R> {
         self.schedule.announce(self);
     }
 
-    fn serve(&self, Job { token, .. }: Job<()>, messages: usize) {
+    fn serve(&self, Job { token, mut events, .. }: Job<()>, messages: usize) {
         let it = &self.clients[token.slot as usize];
         loop {
+            it.socket.lock().unwrap().hung_up |= events.meets(Events::END);
             let stopping = self.stopping.load(Ordering::SeqCst);
             let (left, over) = it.touched.with_mut(|_| self.turn(it, token, messages, stopping));
             if over {
@@ -203,8 +202,9 @@ impl<R: Rules> World<R> {
                 self.schedule.submit(self, token);
                 return;
             }
-            if it.cell.park(Wants::Input).is_ok() {
-                return;
+            match it.cell.park(Wants::Input) {
+                Ok(()) => return,
+                Err(more) => events = more,
             }
         }
     }
@@ -214,18 +214,22 @@ impl<R: Rules> World<R> {
         let (registers, pending) = {
             let mut socket = it.socket.lock().unwrap();
             let registers = socket.token.replace(token).is_none();
-            (registers, socket.unread > 0 || socket.ended)
+            let unread = (socket.unread > 0).then_some(Events::READ);
+            let pending = if socket.ended { Some(Events::READ.and(Events::END)) } else { unread };
+            (registers, pending)
         };
-        if registers && pending {
+        if let Some(events) = pending.filter(|_| registers) {
             // As epoll_ctl does for what is there already.
-            self.edge(Some(token), Events::READ);
+            self.edge(Some(token), events);
         }
         let mut socket = it.socket.lock().unwrap();
         let served = socket.unread.min(messages);
         socket.unread -= served;
         it.served.fetch_add(served, Ordering::SeqCst);
         let left = socket.unread > 0;
-        (left, !left && (socket.ended || stopping))
+        // A read that brought something has not met the end behind it.
+        let met_end = socket.ended && (socket.hung_up || served == 0);
+        (left, !left && (met_end || stopping))
     }
 
     pub fn check_all_closed(&self, sends: usize) {
