@@ -64,7 +64,9 @@ pub(super) struct Watch {
 }
 
 impl Watch {
-    /// A watch that is set.
+    /// A watch that is set. The first of the process takes a millisecond as a rule and 200 at
+    /// most: quanta measures the speed too, once, and cannot be asked not to. It is not used, for a
+    /// wait for a core at its first reading would make it wrong for good.
     pub(super) fn new(clock: Clock) -> Self {
         let counter = quanta::Clock::new();
         let set = (clock.now(), counter.raw());

@@ -24,8 +24,7 @@ const TURN_MESSAGES: u32 = 64;
 /// Time a turn may take before the next connection has its own, but for the call that is running.
 const TURN_TIME: Duration = Duration::from_millis(1);
 /// A call that took longer sends the replies so far on their way: the next may take as long.
-/// In nanoseconds.
-const SLOW_CALL: u64 = 100_000;
+const SLOW_CALL: Duration = Duration::from_micros(100);
 /// Gathered replies are sent when there are this many bytes of them.
 const GATHERED: usize = 64 << 10;
 
@@ -215,12 +214,12 @@ impl<'a> Turn<'a> {
             }
             self.connection.message_since = NEVER;
             let step = self.call(ending, |service, ctx, reply| service.call(ctx, body, reply));
-            let nanos = self.watch.lap();
-            self.handled(nanos);
+            let took = self.watch.lap();
+            self.handled(took);
             input.consume(consumed);
             step?;
             self.budget.messages = self.budget.messages.saturating_sub(1);
-            if nanos > SLOW_CALL || self.output.len() >= GATHERED {
+            if took > nanos(SLOW_CALL) || self.output.len() >= GATHERED {
                 self.flush()?;
             }
         }

@@ -116,8 +116,7 @@ impl Program {
     pub fn end(mut self) -> (ExitStatus, String) {
         let status = self.daemon.wait_unread();
         self.reader.take().unwrap().join().unwrap();
-        let said = self.log.lock().unwrap().clone();
-        (status, said)
+        (status, self.said())
     }
 
     /// The log so far.
