@@ -20,8 +20,9 @@ use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, thread};
 use welcomed::bench::{self, Latency, Load, Pace, Session, Stop};
+use welcomed::endpoint::SideEndpoint;
 use welcomed::protocol::Framing;
-use welcomed::server::{Options, Server};
+use welcomed::server::{Listener, Options, Server};
 use welcomed::service::Hello;
 
 /// Idle connections.
@@ -32,6 +33,8 @@ const ACTIVE: usize = 10;
 const PAUSE: Duration = Duration::from_millis(5);
 /// A table for a million connections, and the default one.
 const SLOTS: [usize; 2] = [1_000_000, 10_000];
+/// Idle connections of a server with a side endpoint, which needs some files too.
+const OBSERVED: [usize; 2] = [1_000, 15_000];
 /// How long a server that has answered everything gets to come to rest.
 const REST: Duration = Duration::from_millis(300);
 
@@ -44,6 +47,9 @@ struct Arguments {
     /// Serve with so many slots until standard input ends; what the measurement starts.
     #[arg(long, hide = true)]
     serve: Option<usize>,
+    /// Serve with a side endpoint.
+    #[arg(long, hide = true)]
+    observed: bool,
     /// What cargo passes to a benchmark.
     #[arg(long, hide = true)]
     bench: bool,
@@ -53,7 +59,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = machine::raise_open_files().map_err(|error| error.to_string());
     let outcome = outcome.and_then(|()| match arguments.serve {
-        Some(slots) => serve(slots),
+        Some(slots) => serve(slots, arguments.observed),
         None => measure(arguments.quick),
     });
     match outcome {
@@ -65,18 +71,24 @@ fn main() -> ExitCode {
     }
 }
 
-/// The server: the library's, without the side endpoint. Ends well when its standard input ends.
-fn serve(max_connections: usize) -> Result<(), String> {
+/// The server, which is the library's. Ends well when its standard input ends.
+fn serve(max_connections: usize, observed: bool) -> Result<(), String> {
     let options =
         Options { workers: 2, max_connections, framing: Framing::Line, ..Options::default() };
     let wrong = |error: welcomed::server::Error| error.to_string();
     let builder = Server::builder().options(options).listen("127.0.0.1:0").map_err(wrong)?;
     let server = builder.build(Hello).map_err(wrong)?;
     let handle = server.handle();
+    let side = || {
+        let listener = Listener::bind(&"127.0.0.1:0".parse()?, 16).map_err(|it| it.to_string())?;
+        SideEndpoint::start(listener, &handle).map_err(wrong)
+    };
+    let _side = observed.then(side).transpose()?;
     println!("{}", handle.local_addrs()[0]);
+    let stop = handle.clone();
     thread::spawn(move || {
         io::stdin().read_to_end(&mut Vec::new()).ok();
-        handle.stop();
+        stop.stop();
     });
     let report = server.run().map_err(wrong)?;
     if report.is_clean() { Ok(()) } else { Err(format!("{report:?}")) }
@@ -89,10 +101,11 @@ struct Process {
 }
 
 impl Process {
-    fn start(slots: usize, cores: machine::Cores) -> Result<Self, String> {
+    fn start(slots: usize, observed: bool, cores: machine::Cores) -> Result<Self, String> {
         let this = env::current_exe().map_err(|error| error.to_string())?;
         let mut command = Command::new(this);
         command.args(["--serve", &slots.to_string()]);
+        command.args(observed.then_some("--observed"));
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = cores.place(|| command.spawn()).map_err(|error| error.to_string())?;
         let mut line = String::new();
@@ -169,7 +182,7 @@ fn measure(quick: bool) -> Result<(), String> {
     let mut memory = Vec::new();
     for idle in IDLE.into_iter().take(if quick { 1 } else { IDLE.len() }) {
         eprintln!("{idle} idle connections ...");
-        let server = Process::start(idle + 2 * ACTIVE, cores)?;
+        let server = Process::start(idle + 2 * ACTIVE, false, cores)?;
         let alone = server.latency(time)?;
         let held = server.idle(idle)?;
         let beside = server.latency(time)?;
@@ -186,12 +199,13 @@ fn measure(quick: bool) -> Result<(), String> {
             drained.as_millis()
         );
     }
+    measure_observed(quick, time, cores)?;
     println!("\n| slots, no connection | memory, MB | CPU at rest | p50 / p99 of {ACTIVE}, us |");
     println!("|---:|---:|---:|---:|");
     let mut empty = Vec::new();
     for slots in SLOTS {
         eprintln!("{slots} slots ...");
-        let server = Process::start(slots, cores)?;
+        let server = Process::start(slots, false, cores)?;
         let (bytes, cpu) = (server.memory()?, server.cpu_at_rest(time)?);
         empty.push(bytes);
         let latency = server.latency(time)?;
@@ -203,6 +217,22 @@ fn measure(quick: bool) -> Result<(), String> {
              included; a million would take {slope:.0} MB. The kernel's side is not in it."
         );
         println!("A table of a million slots takes {:.0} MB before anybody comes.", empty[0] / 1e6);
+    }
+    Ok(())
+}
+
+/// What a look at the counters every two seconds costs a server that nobody talks to.
+fn measure_observed(quick: bool, time: Duration, cores: machine::Cores) -> Result<(), String> {
+    println!("\n| idle connections, with the side endpoint | CPU at rest |\n|---:|---:|");
+    for idle in OBSERVED.into_iter().take(if quick { 1 } else { OBSERVED.len() }) {
+        eprintln!("{idle} idle connections, with the side endpoint ...");
+        let server = Process::start(idle, true, cores)?;
+        let held = server.idle(idle)?;
+        thread::sleep(REST);
+        // Whole steps of its history.
+        let cpu = server.cpu_at_rest(time * 2)?;
+        drop(held);
+        println!("| {idle} | {:.3} % |", cpu * 100.0);
     }
     Ok(())
 }

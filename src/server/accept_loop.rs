@@ -4,7 +4,7 @@
 //! deadline; reads lingering sockets to their end; polls for the workers while all are busy;
 //! starts workers that are missing; and drains. Sleeps without a tick when nothing is due.
 
-use super::clock::{Moment, nanos};
+use super::clock::{Moment, NEVER, nanos};
 use super::close::Rejection;
 use super::connection::Connection;
 use super::deadlines::Deadlines;
@@ -19,13 +19,15 @@ use super::options::{Options, Overload};
 use super::poller::{BATCH, LoopPoller};
 use super::pool::Pool;
 use super::schedule::{Floor, Signal, Token};
+use super::turn::words;
 use super::watchdog::Watchdog;
 use crate::service::Peer;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Clients accepted from one listener before anything else is looked at.
 const ACCEPTS_A_TURN: usize = 64;
@@ -35,6 +37,8 @@ const TICK: Duration = Duration::from_millis(5);
 const TICK_FOR: Duration = Duration::from_millis(100);
 /// A connection that is served at the moment its deadline is looked at is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// After the system refused a thread, how long until it is asked again.
+const STAFF_AGAIN: Duration = Duration::from_secs(1);
 /// Keys of lingering sockets start here; below are the listeners' numbers.
 const FIRST_LINGERING: u64 = 1 << 32;
 
@@ -43,6 +47,8 @@ pub(super) struct AcceptLoop {
     engine: Arc<Engine>,
     options: Seen<Options>,
     pool: Pool,
+    /// The system refused a worker's thread: when to ask again.
+    short_until: Option<Moment>,
     doors: Doors,
     poller: LoopPoller,
     deadlines: Deadlines,
@@ -73,11 +79,16 @@ impl AcceptLoop {
         doors.tune(&options);
         let pool = Pool::new();
         let parting = Parting::new(budget(options.max_connections), FIRST_LINGERING);
-        pool.grow(&engine, &options.thread_prefix)?;
+        if let Err(error) = pool.grow(&engine, &options.thread_prefix) {
+            // Those that were started have nothing to do, and no reason to be late.
+            pool.finish(&engine, Instant::now() + LOOK_AGAIN);
+            return Err(error);
+        }
         Ok(Self {
             engine,
             options,
             pool,
+            short_until: None,
             doors,
             poller,
             deadlines: Deadlines::default(),
@@ -127,9 +138,25 @@ impl AcceptLoop {
         self.parting.expire(now, &self.engine.gate);
         self.reopen(now);
         if self.watchdog.look(&self.engine, self.options.stuck_after, now) {
-            (self.on_stuck)();
+            self.tell_stuck();
         }
-        if let Err(error) = self.pool.grow(&self.engine, &self.options.thread_prefix) {
+        self.staff(now);
+    }
+
+    fn tell_stuck(&self) {
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(&self.on_stuck)) {
+            log::error!("what is to be done about a stuck pool panicked: {}", words(&*panic));
+        }
+    }
+
+    /// Starts the workers that are missing.
+    fn staff(&mut self, now: Moment) {
+        if self.short_until.is_some_and(|until| until > now) {
+            return;
+        }
+        let grown = self.pool.grow(&self.engine, &self.options.thread_prefix);
+        self.short_until = grown.is_err().then(|| now + nanos(STAFF_AGAIN));
+        if let Err(error) = grown {
             log::error!("a worker thread could not be started: {error}");
         }
     }
@@ -138,7 +165,7 @@ impl AcceptLoop {
         let now = self.engine.clock.now();
         let tick = self.engine.inbox.ticking().then(|| now + nanos(TICK));
         let parts = [self.deadlines.due(), self.parting.due(), self.doors.due()];
-        let due = parts.into_iter().chain([self.watchdog.due(), tick, latest]);
+        let due = parts.into_iter().chain([self.watchdog.due(), self.short_until, tick, latest]);
         let until = due.flatten().min();
         let timeout = if self.engine.inbox.sleep(until) {
             Some(Duration::ZERO)
@@ -167,20 +194,19 @@ impl AcceptLoop {
         self.parting.add(lingering, now, time, &self.poller, &self.engine.gate);
     }
 
-    /// Accepts at most `limit` clients of one listener; says how many came.
-    fn accept(&mut self, number: usize, limit: usize, now: Moment) -> usize {
-        for count in 0..limit {
+    /// Accepts at most `limit` clients of one listener.
+    fn accept(&mut self, number: usize, limit: usize, now: Moment) {
+        for _ in 0..limit {
             // Another listener of this turn may have shut the doors, which `reopen` alone opens.
             if !self.doors.let_in() || self.waits_for_place(now) {
-                return count;
+                return;
             }
             match self.doors.accept(number, now, &self.poller, &self.engine.gate) {
                 Accepted::Client(socket, peer) => self.admit(socket, peer, now),
                 Accepted::Lost(_) => {}
-                Accepted::Nobody | Accepted::Exhausted(_) => return count,
+                Accepted::Nobody | Accepted::Exhausted(_) => return,
             }
         }
-        limit
     }
 
     fn is_full(&self) -> bool {
@@ -415,9 +441,11 @@ impl AcceptLoop {
         let mut drain = Drain::begin(&self.engine, &self.options);
         let now = self.engine.clock.now();
         self.doors.release(now, &self.engine.gate);
-        // A client in the kernel's queue would get a reset when its listener closes.
+        // A client in the kernel's queue would get a reset when its listener closes. Whoever is
+        // behind a full queue has come after the stop.
+        let backlog = self.options.backlog as usize + 1;
         for number in self.doors.own() {
-            while self.accept(number, ACCEPTS_A_TURN, now) == ACCEPTS_A_TURN {}
+            self.accept(number, backlog, now);
         }
         self.doors.close(now, &self.poller, &self.engine.gate);
         self.parting.hurry(now, DRAIN_LINGER);
@@ -426,6 +454,9 @@ impl AcceptLoop {
             self.turn(keys, Some(drain.deadline()));
         }
         drain.cut(&self.engine, &self.options);
+        // Those that linger yet are cut too, and counted.
+        self.read_mail(now);
+        self.parting.expire(NEVER, &self.engine.gate);
         drain.finish(self.pool, &self.engine);
         drain
     }

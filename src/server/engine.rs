@@ -69,7 +69,7 @@ pub(super) struct Gate {
     pub(super) paused: Stopwatch,
     /// Nanoseconds with every worker busy and work in the queue, as the tick sees it.
     pub(super) saturated: Counter,
-    /// Sockets of closed connections that linger now.
+    /// Closed connections whose sockets linger now, or are on their way to the accept loop.
     pub(super) lingering: AtomicU64,
     /// The most busy time ever reported, in nanoseconds.
     pub(super) busy_reported: AtomicU64,
@@ -127,6 +127,13 @@ impl Engine {
         self.table.open() == 0 && self.closing.load(Ordering::SeqCst) == 0
     }
 
+    /// Connections that have left their slot and are not counted as closed yet. One that comes to
+    /// linger meanwhile may be counted twice, and never not at all.
+    pub(super) fn closing(&self) -> u64 {
+        let closing = self.closing.load(Ordering::SeqCst) as u64;
+        closing + self.gate.lingering.load(Ordering::SeqCst)
+    }
+
     /// The mean time of a call so far, in nanoseconds.
     pub(super) fn mean_call(&self) -> u64 {
         let (mut count, mut sum) = (0, 0);
@@ -167,7 +174,12 @@ impl Engine {
         );
         let closed = if wants_linger(&connection, reason) {
             let lingering = Lingering::new(connection.into_socket(), Some(reason));
-            self.inbox.linger(lingering).and_then(|cut| cut.reason)
+            self.gate.lingering.fetch_add(1, Ordering::SeqCst);
+            let cut = self.inbox.linger(lingering);
+            if cut.is_some() {
+                self.gate.lingering.fetch_sub(1, Ordering::SeqCst);
+            }
+            cut.and_then(|cut| cut.reason)
         } else {
             drop(connection);
             Some(reason)

@@ -35,8 +35,8 @@ pub(super) const DRAIN_LINGER: Duration = Duration::from_millis(500);
 #[derive(Debug)]
 pub(super) struct Lingering {
     socket: OwnedFd,
-    /// Of an admitted connection, which is counted as closed when the socket is; a refused one
-    /// is counted already.
+    /// Of an admitted connection, which is counted as lingering, and as closed when the socket is;
+    /// a refused one is counted already.
     pub(super) reason: Option<Reason>,
     until: Moment,
     left: usize,
@@ -104,9 +104,6 @@ impl Parting {
         poller: &LoopPoller,
         gate: &Gate,
     ) {
-        if lingering.reason.is_some() {
-            gate.lingering.fetch_add(1, Ordering::Relaxed);
-        }
         lingering.until = now.saturating_add(nanos(time));
         if lingering.discard(&mut self.scratch)
             || poller.register(&lingering.socket, self.next).is_err()
@@ -158,7 +155,7 @@ impl Parting {
 /// Closes the socket, which takes it out of the poller too, and counts the connection.
 fn end(lingering: Lingering, gate: &Gate) {
     if let Some(reason) = lingering.reason {
-        gate.lingering.fetch_sub(1, Ordering::Relaxed);
         gate.block.closed[reason as usize].add(1);
+        gate.lingering.fetch_sub(1, Ordering::SeqCst);
     }
 }

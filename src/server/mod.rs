@@ -221,7 +221,8 @@ impl Server {
     ///
     /// # Panics
     ///
-    /// If the kernel's epoll fails on descriptors of our own.
+    /// If the kernel's epoll fails on descriptors of our own, or the service's
+    /// [`refuse`](Service::refuse) panics at the start.
     pub fn run(self) -> Result<Report, Error> {
         let mut words = Vec::new();
         let options = self.engine.options.get();

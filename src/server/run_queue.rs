@@ -40,4 +40,8 @@ impl RunQueue {
     pub(super) fn is_empty(&self) -> bool {
         self.head.is_empty()
     }
+
+    pub(super) fn len(&self) -> usize {
+        self.head.len()
+    }
 }

@@ -87,19 +87,6 @@ impl Wants {
     }
 }
 
-/// Who has a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Nobody: the slot is empty.
-    Free,
-    /// The poller: it waits for an event.
-    Parked,
-    /// The run queue.
-    Queued,
-    /// A worker, or the accept loop that closes it.
-    Serving,
-}
-
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fired {
@@ -113,9 +100,15 @@ pub(super) enum Fired {
     Stale,
 }
 
+/// The phase says who has a connection.
 const PHASE: u64 = 0b11;
+/// Nobody: the slot is empty.
+const FREE: u64 = 0;
+/// The poller: it waits for an event.
 const PARKED: u64 = 1;
+/// The run queue.
 const QUEUED: u64 = 2;
+/// A worker, or the accept loop that closes it.
 const SERVING: u64 = 3;
 const WANTS_ROOM: u64 = 1 << 2;
 const EVENTS_SHIFT: u32 = 4;
@@ -128,22 +121,13 @@ pub(super) struct Cell(AtomicU64);
 
 impl Cell {
     pub(super) fn new() -> Self {
-        Self(AtomicU64::new(0))
-    }
-
-    pub(super) fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Relaxed) & PHASE {
-            PARKED => Phase::Parked,
-            QUEUED => Phase::Queued,
-            SERVING => Phase::Serving,
-            _ => Phase::Free,
-        }
+        Self(AtomicU64::new(FREE))
     }
 
     /// `Free -> Queued`, by the accept loop, which alone fills slots. The caller pushes.
     pub(super) fn admit(&self) -> u32 {
         let old = self.0.load(Ordering::Acquire);
-        debug_assert_eq!(old & PHASE, 0, "a slot is filled only when it is free");
+        debug_assert_eq!(old & PHASE, FREE, "a slot is filled only when it is free");
         self.0.store((old & !EVENTS) | QUEUED, Ordering::Release);
         generation(old)
     }
@@ -153,7 +137,7 @@ impl Cell {
     pub(super) fn fire(&self, of: u32, events: Events, serve: bool) -> Fired {
         let mut old = self.0.load(Ordering::Acquire);
         loop {
-            if generation(old) != of || old & PHASE == 0 {
+            if generation(old) != of || old & PHASE == FREE {
                 return Fired::Stale;
             }
             let with = old | (events.0 << EVENTS_SHIFT);

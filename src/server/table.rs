@@ -5,7 +5,7 @@
 
 use super::clock::{Moment, NEVER};
 use super::connection::Connection;
-use super::schedule::{Cell, Phase, Token};
+use super::schedule::{Cell, Token};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -52,14 +52,6 @@ impl Slot {
     pub(super) fn set_armed(&self, moment: Moment) {
         self.armed.store(moment, Ordering::SeqCst);
     }
-}
-
-/// How many connections are in which phase.
-#[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Census {
-    pub(super) parked: u64,
-    pub(super) queued: u64,
-    pub(super) active: u64,
 }
 
 /// The slots that hold no connection: those below `untouched` that were given back, and all from
@@ -152,21 +144,6 @@ impl Table {
     /// Connections that hold a slot.
     pub(super) fn open(&self) -> usize {
         self.vacant().taken()
-    }
-
-    /// Counts the phases by looking at every touched slot: it costs the scrape a few
-    /// nanoseconds a connection, and the connections nothing.
-    pub(super) fn census(&self) -> Census {
-        let mut census = Census::default();
-        for (_, slot) in self.touched() {
-            match slot.cell.phase() {
-                Phase::Free => {}
-                Phase::Parked => census.parked += 1,
-                Phase::Queued => census.queued += 1,
-                Phase::Serving => census.active += 1,
-            }
-        }
-        census
     }
 
     fn vacant(&self) -> MutexGuard<'_, Vacant> {

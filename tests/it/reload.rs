@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use welcomed::protocol::Framing;
 use welcomed::server::{Options, Overload};
@@ -61,6 +61,43 @@ fn a_longer_time_out_is_a_reprieve() {
     let witness = TestServer::start(Options { idle_timeout: short(600), ..options(1) }, Hello);
     assert_eq!(witness.connect().expect("Welcome!").rest(), "");
     talk(&mut client, &["still here"]);
+}
+
+/// What a client has waited for already counts against its idle time, not against its age.
+#[test]
+fn a_new_age_is_reached_no_sooner_by_those_who_were_idle() {
+    let server = TestServer::start(options(1), Hello);
+    let began = Instant::now();
+    let mut client = server.connect();
+    client.expect("Welcome!");
+    let witness = TestServer::start(Options { idle_timeout: short(500), ..options(1) }, Hello);
+    assert_eq!(witness.connect().expect("Welcome!").rest(), "");
+    server.handle.reload(Options { max_age: Some(short(1000)), ..options(1) }).unwrap();
+    assert_eq!(client.rest(), "");
+    // Ages are spread from 90 to 110 %.
+    assert!(began.elapsed() >= short(900), "{:?}", began.elapsed());
+    drop(client);
+    server.until("for its age", |stats| count(&stats.closed, "max_age") == 1);
+}
+
+/// Each of two changes is of options and crew together.
+#[test]
+fn resizes_at_once_leave_options_and_pool_in_agreement() {
+    let server = TestServer::start(options(1), Hello);
+    thread::scope(|scope| {
+        for first in [1, 2] {
+            let handle = &server.handle;
+            scope.spawn(move || {
+                for workers in (first..8).step_by(2).cycle().take(2000) {
+                    handle.resize(workers).unwrap();
+                }
+            });
+        }
+    });
+    let workers = server.handle.options().workers;
+    assert_eq!(server.stats().workers_limit, workers);
+    server.until("so many", |stats| stats.workers == workers);
+    talk(server.connect().expect("Welcome!"), &["Ann"]);
 }
 
 #[test]

@@ -123,6 +123,32 @@ fn a_drain_that_takes_too_long_cuts_off_and_says_how_many() {
     drop(release);
 }
 
+/// Its client was told its end and does not leave: it is closed and counted all the same.
+#[test]
+fn who_lingers_when_the_drains_time_is_over_is_counted() {
+    let (release, gate) = bounded::<()>(0);
+    let options = Options {
+        workers: 1,
+        framing: Framing::Line,
+        max_message: 8,
+        // Shorter than a socket may linger in a drain.
+        drain_timeout: Duration::from_millis(100),
+        ..Options::default()
+    };
+    let server = TestServer::start(options, Gate::new("wait", gate));
+    let mut lingers = server.connect();
+    assert_eq!(lingers.send("much too long").rest(), "Message too long (limit 8 bytes).\n");
+    server.until("it lingers", |stats| stats.closing == 1);
+    let mut client = server.connect();
+    client.send("wait\n");
+    server.until("the worker is in a call", |stats| stats.active == 1);
+    let handle = server.handle.clone();
+    assert_eq!(server.stop().cut, 1);
+    let stats = handle.stats();
+    assert_eq!((stats.closing, count(&stats.closed, "message_too_large")), (0, 1));
+    drop(release);
+}
+
 #[test]
 fn a_second_signal_ends_the_program_at_once() {
     let mut server = Daemon::serve(&["--work-delay", "1h", "--framing", "line"]);

@@ -51,6 +51,26 @@ fn a_stuck_worker_is_seen_and_all_of_them_end_the_readiness() {
     drop(release);
 }
 
+/// What the owner does about it is code of the owner's.
+#[test]
+fn a_panic_of_what_is_called_when_all_are_stuck_costs_nothing() {
+    let (release, gate) = bounded::<()>(0);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let called = Arc::clone(&calls);
+    let builder = Server::builder().options(impatient(1)).listen("127.0.0.1:0").unwrap();
+    let builder = builder.on_stuck(move || {
+        called.fetch_add(1, Ordering::SeqCst);
+        panic!("planted");
+    });
+    let server = TestServer::run(builder.build(Gate::new("wait", gate)).unwrap());
+    let mut client = server.connect();
+    client.send("wait\n");
+    eventually("it was told", || calls.load(Ordering::SeqCst) == 1);
+    release.send(()).unwrap();
+    client.expect("wait");
+    server.connect().send("a\n").expect("a");
+}
+
 /// A worker is stuck long after the server went to rest: the watchdog sleeps then, and must wake.
 #[test]
 fn a_call_after_a_long_silence_is_watched_too() {
