@@ -178,10 +178,7 @@ impl AcceptLoop {
     fn read_mail(&mut self, now: Moment) {
         let mail = self.engine.inbox.take();
         for number in mail.slots {
-            // The mail may be about an earlier tenant of the slot: what is armed for this one
-            // stays armed.
-            let slot = self.engine.table.slot(number);
-            self.deadlines.arm(number, slot.deadline().min(slot.armed()));
+            self.deadlines.arm(number, self.engine.table.slot(number).due.told());
         }
         for lingering in mail.lingering {
             self.linger(lingering, now);
@@ -262,10 +259,9 @@ impl AcceptLoop {
         };
         match refused {
             Ok(token) => {
-                let slot = engine.table.slot(token.slot);
-                let deadline = now.saturating_add(nanos(options.idle_timeout));
-                slot.set_armed(deadline);
-                self.deadlines.arm(token.slot, deadline);
+                let first = now.saturating_add(nanos(options.idle_timeout));
+                let due = &engine.table.slot(token.slot).due;
+                self.deadlines.arm(token.slot, due.arm(first, now));
                 engine.schedule.submit(&**engine, token);
             }
             Err((rejection, connection)) => {
@@ -330,8 +326,7 @@ impl AcceptLoop {
         let mut swept = false;
         while let Some(number) = self.deadlines.pop_due(now) {
             let engine = &*self.engine;
-            let slot = engine.table.slot(number);
-            let deadline = slot.deadline();
+            let deadline = engine.table.slot(number).due.deadline();
             if deadline > now {
                 self.arm(number, deadline, now);
                 continue;
@@ -353,18 +348,9 @@ impl AcceptLoop {
         }
     }
 
-    /// Looks at the slot's deadline again at `moment`, or earlier if a worker has just set a
-    /// nearer one: it sets the deadline and then looks at what is armed, we arm and then look at
-    /// the deadline, so one of the two sees the other. A deadline that is over belongs to a
-    /// connection that is served: its worker will set a new one.
-    fn arm(&mut self, number: u32, mut moment: Moment, now: Moment) {
-        let slot = self.engine.table.slot(number);
-        slot.set_armed(moment);
-        let deadline = slot.deadline();
-        if deadline > now && deadline < moment {
-            moment = deadline;
-            slot.set_armed(moment);
-        }
+    /// Looks at the slot's deadline again at `moment`, or earlier if it comes nearer.
+    fn arm(&mut self, number: u32, moment: Moment, now: Moment) {
+        let moment = self.engine.table.slot(number).due.arm(moment, now);
         self.deadlines.arm(number, moment);
     }
 
@@ -401,10 +387,10 @@ impl AcceptLoop {
             if connection.is_idle() {
                 // It counts from the hand-back, which only the old deadline knows.
                 let whole = connection.deadline(old, now);
-                since = now.saturating_sub(whole.saturating_sub(slot.deadline()));
+                since = now.saturating_sub(whole.saturating_sub(slot.due.deadline()));
             }
             let deadline = connection.deadline(&self.options, since);
-            slot.set_deadline(deadline);
+            slot.due.set(deadline);
             self.arm(number, deadline, now);
         }
         engine.schedule.give_back(&*engine, Token { slot: number, generation }, wants);
@@ -419,7 +405,7 @@ impl AcceptLoop {
             return false;
         };
         // The deadline is as of the hand-back, and stands until the next.
-        let overdue = slot.deadline() <= now;
+        let overdue = slot.due.deadline() <= now;
         let connection = slot.connection();
         let reason =
             connection.as_ref().filter(|_| overdue).map(|it| it.overdue(&self.options, now));

@@ -3,12 +3,13 @@
 //! Written by workers and handles, emptied by the accept loop. Bounded: a slot's number is in it
 //! at most a few times (see `deadlines`), lingering sockets up to their budget.
 
-use super::clock::{Moment, NEVER};
+use super::clock::Moment;
+use super::due::Nap;
 use super::linger::{Lingering, budget};
 use super::poller::{Alarm, LoopPoller};
 use std::collections::VecDeque;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// What waits for the accept loop.
@@ -26,8 +27,7 @@ pub(super) struct Inbox {
     alarm: Alarm,
     mail: Mutex<Mail>,
     most_lingering: usize,
-    /// When the accept loop wakes by itself; 0 while it is awake.
-    sleeps_until: AtomicU64,
+    nap: Nap,
     /// No worker was idle, and the accept loop polls in their stead.
     ticking: AtomicBool,
     /// Questions for a sign of life, ...
@@ -42,7 +42,7 @@ impl Inbox {
             alarm: Alarm::new()?,
             mail: Mutex::default(),
             most_lingering: budget(max_connections),
-            sleeps_until: AtomicU64::new(0),
+            nap: Nap::new(),
             // A worker that has never been idle says nothing when it takes its first job.
             ticking: AtomicBool::new(true),
             asked: AtomicU64::new(0),
@@ -75,10 +75,7 @@ impl Inbox {
     /// Leaves a slot whose deadline has come nearer. Rings only if the loop would sleep too long.
     pub(super) fn arm(&self, slot: u32, deadline: Moment) {
         self.mail().slots.push(slot);
-        // Left before the look at `sleeps_until`, as `sleep` sets that before its look at the
-        // mail: one of the two sees the other.
-        fence(Ordering::SeqCst);
-        if deadline < self.sleeps_until.load(Ordering::SeqCst) {
+        if self.nap.outlasts(deadline) {
             self.ring();
         }
     }
@@ -121,9 +118,7 @@ impl Inbox {
 
     /// Announces the accept loop's sleep. Says whether there is mail, so that it must not sleep.
     pub(super) fn sleep(&self, until: Option<Moment>) -> bool {
-        self.sleeps_until.store(until.unwrap_or(NEVER), Ordering::SeqCst);
-        fence(Ordering::SeqCst);
-        self.has_mail()
+        self.nap.begin(until, || self.has_mail())
     }
 
     /// Whether anything waits for the accept loop.
@@ -134,7 +129,7 @@ impl Inbox {
 
     /// The accept loop is awake and takes its mail.
     pub(super) fn take(&self) -> Mail {
-        self.sleeps_until.store(0, Ordering::SeqCst);
+        self.nap.end();
         self.answered.store(self.asked.load(Ordering::SeqCst), Ordering::SeqCst);
         std::mem::take(&mut *self.mail())
     }

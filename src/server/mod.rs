@@ -24,6 +24,7 @@ mod connection;
 mod deadlines;
 mod doors;
 mod drain;
+mod due;
 mod engine;
 mod handle;
 mod inbox;

@@ -3,20 +3,17 @@
 //! The accept loop fills slots, whoever closes a connection frees its slot. What a slot's cell
 //! says decides who may touch the connection in it.
 
-use super::clock::{Moment, NEVER};
+use super::clock::NEVER;
 use super::connection::Connection;
+use super::due::Due;
 use super::schedule::{Cell, Token};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// One place for a connection.
 #[derive(Debug)]
 pub(super) struct Slot {
     pub(super) cell: Cell,
-    /// When the parked connection is to be closed, set by its owner before it parks.
-    deadline: AtomicU64,
-    /// When the accept loop will look at the deadline; see `deadlines`.
-    armed: AtomicU64,
+    pub(super) due: Due,
     /// Locked by the connection's owner only, so never waited for: it is what lets safe Rust
     /// believe the cell.
     connection: Mutex<Option<Box<Connection>>>,
@@ -35,22 +32,6 @@ impl Slot {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
             Err(TryLockError::WouldBlock) => panic!("a connection has two owners"),
         }
-    }
-
-    pub(super) fn deadline(&self) -> Moment {
-        self.deadline.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn set_deadline(&self, moment: Moment) {
-        self.deadline.store(moment, Ordering::SeqCst);
-    }
-
-    pub(super) fn armed(&self) -> Moment {
-        self.armed.load(Ordering::SeqCst)
-    }
-
-    pub(super) fn set_armed(&self, moment: Moment) {
-        self.armed.store(moment, Ordering::SeqCst);
     }
 }
 
@@ -78,12 +59,7 @@ pub(super) struct Table {
 
 impl Table {
     pub(super) fn new(size: usize) -> Self {
-        let slot = |_| Slot {
-            cell: Cell::new(),
-            deadline: AtomicU64::new(NEVER),
-            armed: AtomicU64::new(NEVER),
-            connection: Mutex::new(None),
-        };
+        let slot = |_| Slot { cell: Cell::new(), due: Due::new(), connection: Mutex::new(None) };
         Self {
             slots: (0..size).map(slot).collect(),
             vacant: Mutex::new(Vacant { given_back: Vec::new(), untouched: 0 }),
@@ -135,7 +111,7 @@ impl Table {
     pub(super) fn release(&self, slot: u32) -> Option<Box<Connection>> {
         let place = self.slot(slot);
         let connection = place.connection().take();
-        place.set_deadline(NEVER);
+        place.due.set(NEVER);
         place.cell.free();
         self.vacant().given_back.push(slot);
         connection

@@ -143,7 +143,7 @@ impl<'a> Worker<'a> {
             };
             match outcome {
                 Outcome::Park(wants) => {
-                    slot.set_deadline(deadline);
+                    slot.due.set(deadline);
                     match slot.cell.park(wants) {
                         Err(more) => {
                             events = more;
@@ -152,8 +152,7 @@ impl<'a> Worker<'a> {
                         }
                         Ok(()) => {
                             self.block.parks.add(1);
-                            if deadline < slot.armed() {
-                                slot.set_armed(deadline);
+                            if slot.due.is_news(deadline) {
                                 engine.inbox.arm(token.slot, deadline);
                             }
                             break;

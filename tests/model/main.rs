@@ -1,9 +1,11 @@
 //! The model of the schedule: the real `schedule.rs`, compiled over loom's primitives, in every
-//! interleaving (with a bounded number of preemptions) of two workers, an accept loop and a peer.
+//! interleaving (with a bounded number of preemptions) of two workers, an accept loop and a peer;
+//! and the hand-shakes of `due.rs` and `vacancy.rs`, each with the two threads it is between.
 //!
-//! Shown: no event is lost, no connection has two owners, each is closed exactly once, and no
-//! worker sleeps while work waits (loom reports that as a deadlock). The last test takes the
-//! second look at the queue away and shows that the model then fails.
+//! Shown of the schedule: no event is lost, no connection has two owners, each is closed exactly
+//! once, and no worker sleeps while work waits (loom reports that as a deadlock). The last test
+//! takes the second look at the queue away and shows that the model then fails; so do the tests of
+//! the other two.
 #![allow(clippy::unwrap_used)] // tests
 #![allow(clippy::arc_with_non_send_sync)] // the model's threads are loom's, all on one of ours
 #![allow(unreachable_pub)] // no API
@@ -12,6 +14,14 @@ mod sync {
     pub use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 }
 
+mod clock {
+    pub type Moment = u64;
+    pub const NEVER: Moment = Moment::MAX;
+}
+
+mod deadlines;
+#[path = "../../src/server/due.rs"]
+mod due;
 #[allow(dead_code)] // a scenario uses a part
 #[path = "../../src/server/schedule.rs"]
 mod schedule;
