@@ -16,9 +16,9 @@ use super::listener::{Accepted, Listener};
 use super::live::Seen;
 use super::network::Network;
 use super::options::{Options, Overload};
-use super::poller::{BATCH, LoopPoller};
+use super::poller::LoopPoller;
 use super::pool::Pool;
-use super::schedule::{Floor, Signal, Token};
+use super::schedule::{Floor, Signal};
 use super::turn::words;
 use super::watchdog::Watchdog;
 use crate::service::Peer;
@@ -35,8 +35,6 @@ const ACCEPTS_A_TURN: usize = 64;
 const TICK: Duration = Duration::from_millis(5);
 /// ... and for how long after it last saw them so.
 const TICK_FOR: Duration = Duration::from_millis(100);
-/// A connection that is served at the moment its deadline is looked at is looked at again.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// After the system refused a thread, how long until it is asked again.
 const STAFF_AGAIN: Duration = Duration::from_secs(1);
 /// Keys of lingering sockets start here; below are the listeners' numbers.
@@ -81,7 +79,7 @@ impl AcceptLoop {
         let parting = Parting::new(budget(options.max_connections), FIRST_LINGERING);
         if let Err(error) = pool.grow(&engine, &options.thread_prefix) {
             // Those that were started have nothing to do, and no reason to be late.
-            pool.finish(&engine, Instant::now() + LOOK_AGAIN);
+            pool.finish(&engine, Instant::now() + STAFF_AGAIN);
             return Err(error);
         }
         Ok(Self {
@@ -134,7 +132,7 @@ impl AcceptLoop {
             }
         }
         self.tick(now);
-        self.expire(now);
+        self.deadlines.expire(&self.engine, &self.options, now);
         self.parting.expire(now, &self.engine.gate);
         self.reopen(now);
         if self.watchdog.look(&self.engine, self.options.stuck_after, now) {
@@ -178,7 +176,7 @@ impl AcceptLoop {
     fn read_mail(&mut self, now: Moment) {
         let mail = self.engine.inbox.take();
         for number in mail.slots {
-            self.deadlines.arm(number, self.engine.table.slot(number).due.told());
+            self.deadlines.told(&self.engine, number);
         }
         for lingering in mail.lingering {
             self.linger(lingering, now);
@@ -260,8 +258,7 @@ impl AcceptLoop {
         match refused {
             Ok(token) => {
                 let first = now.saturating_add(nanos(options.idle_timeout));
-                let due = &engine.table.slot(token.slot).due;
-                self.deadlines.arm(token.slot, due.arm(first, now));
+                self.deadlines.arm(engine, token.slot, first, now);
                 engine.schedule.submit(&**engine, token);
             }
             Err((rejection, connection)) => {
@@ -321,105 +318,13 @@ impl AcceptLoop {
         }
     }
 
-    /// Closes parked connections that have waited too long.
-    fn expire(&mut self, now: Moment) {
-        let mut swept = false;
-        while let Some(number) = self.deadlines.pop_due(now) {
-            let engine = &*self.engine;
-            let deadline = engine.table.slot(number).due.deadline();
-            if deadline > now {
-                self.arm(number, deadline, now);
-                continue;
-            }
-            // Bytes that wait in the socket are a reason not to close: after the process was
-            // stopped for a while, for one, they are seen here first.
-            if !swept {
-                // No more than every connection has told of once: a flood goes on telling.
-                for _ in 0..=engine.table.open() / BATCH {
-                    if !engine.schedule.sweep(engine, &mut self.signals) {
-                        break;
-                    }
-                }
-                swept = true;
-            }
-            if !self.close_if_overdue(number, now) {
-                self.arm(number, now + nanos(LOOK_AGAIN), now);
-            }
-        }
-    }
-
-    /// Looks at the slot's deadline again at `moment`, or earlier if it comes nearer.
-    fn arm(&mut self, number: u32, moment: Moment, now: Moment) {
-        let moment = self.engine.table.slot(number).due.arm(moment, now);
-        self.deadlines.arm(number, moment);
-    }
-
     /// The options were replaced.
     fn retune(&mut self, old: &Options, now: Moment) {
         self.doors.tune(&self.options);
         if self.options.linger_timeout < old.linger_timeout {
             self.parting.hurry(now, self.options.linger_timeout);
         }
-        let times = |options: &Options| {
-            let Options { idle_timeout, message_timeout, write_timeout, max_age, .. } = *options;
-            (idle_timeout, message_timeout, write_timeout, max_age)
-        };
-        if times(old) != times(&self.options) {
-            let slots: Vec<u32> = self.engine.table.touched().map(|(number, _)| number).collect();
-            for number in slots {
-                self.set_new_deadline(number, old, now);
-            }
-        }
-    }
-
-    /// Finds the deadline of a parked connection by the new options; one that is served finds its
-    /// own when it parks.
-    fn set_new_deadline(&mut self, number: u32, old: &Options, now: Moment) {
-        let engine = Arc::clone(&self.engine);
-        let slot = engine.table.slot(number);
-        let Some((generation, wants)) = slot.cell.claim() else {
-            // Its worker may have the old options: it is to look again before it parks.
-            engine.schedule.call(&*engine, number);
-            return;
-        };
-        if let Some(connection) = slot.connection().as_mut() {
-            let mut since = now;
-            if connection.is_idle() {
-                // It counts from the hand-back, which only the old deadline knows.
-                let whole = connection.deadline(old, now);
-                since = now.saturating_sub(whole.saturating_sub(slot.due.deadline()));
-            }
-            let deadline = connection.deadline(&self.options, since);
-            slot.due.set(deadline);
-            self.arm(number, deadline, now);
-        }
-        engine.schedule.give_back(&*engine, Token { slot: number, generation }, wants);
-    }
-
-    /// Closes a connection if it is parked and past its deadline. No: it has to be looked at
-    /// again.
-    fn close_if_overdue(&self, number: u32, now: Moment) -> bool {
-        let engine = &*self.engine;
-        let slot = engine.table.slot(number);
-        let Some((generation, wants)) = slot.cell.claim() else {
-            return false;
-        };
-        // The deadline is as of the hand-back, and stands until the next.
-        let overdue = slot.due.deadline() <= now;
-        let connection = slot.connection();
-        let reason =
-            connection.as_ref().filter(|_| overdue).map(|it| it.overdue(&self.options, now));
-        drop(connection);
-        match reason {
-            Some(reason) => {
-                engine.close(number, reason, &self.options, &engine.gate.block);
-                true
-            }
-            None => {
-                engine.schedule.give_back(engine, Token { slot: number, generation }, wants);
-                false
-            }
-        }
+        self.deadlines.retune(&self.engine, old, &self.options, now);
     }
 
     /// Lets everyone in who waits, closes the listeners, and waits for what is owed.

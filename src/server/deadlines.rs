@@ -1,26 +1,143 @@
-//! Deadlines: which parked connections to look at, and when.
+//! Deadlines: which parked connections to look at, and when; and the closing of who is overdue.
 //!
 //! Owned by the accept loop. Every open connection has at most one entry here, and setting a
-//! deadline costs a worker nothing while it only moves away: a slot's deadline is in the table,
-//! and what is *armed* here may be earlier. When that comes, the slot's own deadline says whether
-//! to close or to arm anew. Only a deadline nearer than what is armed is sent, through the inbox;
-//! so a slot is in the inbox once for each time it was armed, and no connection that talks all
-//! day fills anything.
+//! deadline costs a worker nothing while it only moves away: a slot's deadline is in the table
+//! (`due`), and what is *armed* here may be earlier. When that comes, the slot's own deadline says
+//! whether to close or to arm anew. Only a deadline nearer than what is armed is sent, through the
+//! inbox; so a slot is in the inbox once for each time it was armed, and no connection that talks
+//! all day fills anything.
 
-use super::clock::{Moment, NEVER};
+use super::clock::{Moment, NEVER, nanos};
+use super::engine::Engine;
+use super::options::Options;
+use super::poller::BATCH;
+use super::schedule::{Signal, Token};
 use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A connection that is served at the moment its deadline is looked at is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// The accept loop's list of whom to look at.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines {
+    list: List,
+    signals: Vec<Signal>,
+}
+
+impl Deadlines {
+    /// The first moment anybody is to be looked at.
+    pub(super) fn due(&self) -> Option<Moment> {
+        self.list.by_time.first().map(|(moment, _)| *moment)
+    }
+
+    /// The slot was told of in the mail.
+    pub(super) fn told(&mut self, engine: &Engine, slot: u32) {
+        self.list.put(slot, engine.table.slot(slot).due.told());
+    }
+
+    /// Looks at the slot's deadline at `moment`, or earlier if it comes nearer.
+    pub(super) fn arm(&mut self, engine: &Engine, slot: u32, moment: Moment, now: Moment) {
+        self.list.put(slot, engine.table.slot(slot).due.arm(moment, now));
+    }
+
+    /// Closes parked connections that have waited too long.
+    pub(super) fn expire(&mut self, engine: &Engine, options: &Options, now: Moment) {
+        let mut swept = false;
+        while let Some(slot) = self.list.pop_due(now) {
+            let deadline = engine.table.slot(slot).due.deadline();
+            if deadline > now {
+                self.arm(engine, slot, deadline, now);
+                continue;
+            }
+            // Bytes that wait in the socket are a reason not to close: after the process was
+            // stopped for a while, for one, they are seen here first.
+            if !swept {
+                // No more than every connection has told of once: a flood goes on telling.
+                for _ in 0..=engine.table.open() / BATCH {
+                    if !engine.schedule.sweep(engine, &mut self.signals) {
+                        break;
+                    }
+                }
+                swept = true;
+            }
+            if !close_if_overdue(engine, slot, options, now) {
+                self.arm(engine, slot, now + nanos(LOOK_AGAIN), now);
+            }
+        }
+    }
+
+    /// Finds every connection's deadline anew if the options that it depends on were replaced.
+    pub(super) fn retune(&mut self, engine: &Engine, old: &Options, new: &Options, now: Moment) {
+        let times = |options: &Options| {
+            let Options { idle_timeout, message_timeout, write_timeout, max_age, .. } = *options;
+            (idle_timeout, message_timeout, write_timeout, max_age)
+        };
+        if times(old) != times(new) {
+            for (slot, _) in engine.table.touched() {
+                self.renew(engine, slot, old, new, now);
+            }
+        }
+    }
+
+    /// Finds the deadline of a parked connection by the new options; one that is served finds its
+    /// own when it parks.
+    fn renew(&mut self, engine: &Engine, number: u32, old: &Options, new: &Options, now: Moment) {
+        let slot = engine.table.slot(number);
+        let Some((generation, wants)) = slot.cell.claim() else {
+            // Its worker may have the old options: it is to look again before it parks.
+            engine.schedule.call(engine, number);
+            return;
+        };
+        if let Some(connection) = slot.connection().as_mut() {
+            let mut since = now;
+            if connection.is_idle() {
+                // It counts from the hand-back, which only the old deadline knows.
+                let whole = connection.deadline(old, now);
+                since = now.saturating_sub(whole.saturating_sub(slot.due.deadline()));
+            }
+            let deadline = connection.deadline(new, since);
+            slot.due.set(deadline);
+            self.arm(engine, number, deadline, now);
+        }
+        engine.schedule.give_back(engine, Token { slot: number, generation }, wants);
+    }
+}
+
+/// Closes a connection if it is parked and past its deadline. No: it has to be looked at again.
+fn close_if_overdue(engine: &Engine, number: u32, options: &Options, now: Moment) -> bool {
+    let slot = engine.table.slot(number);
+    let Some((generation, wants)) = slot.cell.claim() else {
+        return false;
+    };
+    // The deadline is as of the hand-back, and stands until the next.
+    let overdue = slot.due.deadline() <= now;
+    let connection = slot.connection();
+    let reason = connection.as_ref().filter(|_| overdue).map(|it| it.overdue(options, now));
+    drop(connection);
+    match reason {
+        Some(reason) => {
+            engine.close(number, reason, options, &engine.gate.block);
+            true
+        }
+        None => {
+            engine.schedule.give_back(engine, Token { slot: number, generation }, wants);
+            false
+        }
+    }
+}
 
 /// The armed slots by time.
 #[derive(Debug, Default)]
-pub(super) struct Deadlines {
+struct List {
     by_time: BTreeSet<(Moment, u32)>,
     /// What is armed for a slot, by its number: to find its entry.
     armed: Vec<Moment>,
 }
 
-impl Deadlines {
+impl List {
     /// Arms a slot, instead of what was armed for it before.
-    pub(super) fn arm(&mut self, slot: u32, moment: Moment) {
+    fn put(&mut self, slot: u32, moment: Moment) {
         let index = slot as usize;
         if self.armed.len() <= index {
             self.armed.resize(index + 1, NEVER);
@@ -32,13 +149,8 @@ impl Deadlines {
         }
     }
 
-    /// The first moment anything is armed for.
-    pub(super) fn due(&self) -> Option<Moment> {
-        self.by_time.first().map(|(moment, _)| *moment)
-    }
-
     /// A slot whose moment has come; it is no longer armed.
-    pub(super) fn pop_due(&mut self, now: Moment) -> Option<u32> {
+    fn pop_due(&mut self, now: Moment) -> Option<u32> {
         let (moment, slot) = self.by_time.first().copied()?;
         if moment > now {
             return None;
@@ -51,21 +163,21 @@ impl Deadlines {
 
 #[cfg(test)]
 mod tests {
-    use super::{Deadlines, NEVER};
+    use super::{List, NEVER};
 
     #[test]
     fn a_slot_has_one_entry_however_often_it_is_armed() {
-        let mut deadlines = Deadlines::default();
+        let mut list = List::default();
         for moment in [50, 20, 90, 30] {
-            deadlines.arm(7, moment);
+            list.put(7, moment);
         }
-        deadlines.arm(2, 40);
-        deadlines.arm(3, 10);
-        deadlines.arm(3, NEVER);
-        assert_eq!(deadlines.due(), Some(30));
-        assert_eq!(deadlines.pop_due(29), None);
-        assert_eq!(deadlines.pop_due(45), Some(7));
-        assert_eq!(deadlines.pop_due(45), Some(2));
-        assert_eq!((deadlines.pop_due(NEVER), deadlines.due()), (None, None));
+        list.put(2, 40);
+        list.put(3, 10);
+        list.put(3, NEVER);
+        assert_eq!(list.by_time.len(), 2);
+        assert_eq!(list.pop_due(29), None);
+        assert_eq!(list.pop_due(45), Some(7));
+        assert_eq!(list.pop_due(45), Some(2));
+        assert_eq!(list.pop_due(NEVER), None);
     }
 }
