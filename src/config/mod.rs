@@ -5,7 +5,7 @@
 //! reads nothing itself, so a load is a pure function of its inputs and a reload is a second one.
 //! The only place that knows TOML.
 //!
-//! A new setting is one entry in `keys.rs`, beside the field of [`Settings`] (or of
+//! A new setting is one entry in `table.rs`, beside the field of [`Settings`] (or of
 //! [`server::Options`](crate::server::Options)) that it fills.
 
 mod budget;
@@ -16,6 +16,7 @@ mod kind;
 mod load;
 mod names;
 mod rules;
+mod table;
 mod value;
 
 use crate::server::{Address, Network, Options};
@@ -28,9 +29,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use budget::fit_connections;
-pub use keys::{KEYS, Key};
+pub use keys::Key;
 pub use load::{ConfigError, File, load};
 pub use names::{LogFormat, ServiceKind, StuckAction};
+pub use table::KEYS;
 
 /// Everything that can be set, valid as a whole, with where each value came from.
 #[derive(Debug, Clone)]
