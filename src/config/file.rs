@@ -4,7 +4,7 @@
 
 use super::Key;
 use super::hint::{unknown_key, unknown_section};
-use super::keys::{find, sections};
+use super::table::{find, sections};
 use super::value::one_line;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue, Error};

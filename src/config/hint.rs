@@ -1,6 +1,7 @@
 //! Messages about names that are none of ours, with the name that was probably meant.
 
-use super::keys::{PREFIX, sections};
+use super::keys::PREFIX;
+use super::table::sections;
 use super::value::{either, one_line};
 use super::{KEYS, Key};
 

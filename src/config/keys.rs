@@ -3,7 +3,6 @@
 
 use super::Settings;
 use super::kind::Slot;
-use super::table::KEYS;
 use super::value::{Raw, Shown};
 use std::fmt;
 
@@ -81,15 +80,3 @@ impl Key {
 
 /// What our environment variables start with.
 pub(super) const PREFIX: &str = "WELCOMED_";
-
-/// The key of this section and name.
-pub(super) fn find(path: &str) -> Option<&'static Key> {
-    KEYS.iter().find(|key| key.path == path)
-}
-
-/// The sections, in the table's order.
-pub(super) fn sections() -> Vec<&'static str> {
-    let mut sections: Vec<_> = KEYS.iter().map(Key::section).collect();
-    sections.dedup();
-    sections
-}

@@ -5,7 +5,6 @@
 
 use super::history::History;
 use super::policy::Policy;
-use super::routes::ROUTES;
 use crate::metrics::{Kind, Row, Samples, Snapshot, Table, Value};
 use crate::server::Handle;
 use prometheus::core::Collector;
@@ -21,8 +20,8 @@ const OTHER: &str = "other";
 /// The counters of one endpoint.
 #[derive(Debug, Default)]
 pub(super) struct Meters {
-    /// By route, the last for no route; then by class of code.
-    requests: [[AtomicU64; CODES.len()]; ROUTES.len() + 1],
+    /// By route's path, the last for no route; then by class of code.
+    requests: Vec<(&'static str, [AtomicU64; CODES.len()])>,
     malformed: AtomicU64,
     denied: AtomicU64,
     /// Of the last scrape.
@@ -37,8 +36,10 @@ pub(super) struct Meters {
 }
 
 impl Meters {
-    pub(super) fn new(policy: Arc<Policy>) -> Self {
-        Self { policy, ..Self::default() }
+    /// Of an endpoint whose routes have these paths.
+    pub(super) fn new(policy: Arc<Policy>, paths: impl Iterator<Item = &'static str>) -> Self {
+        let requests = paths.chain([OTHER]).map(|path| (path, Default::default())).collect();
+        Self { policy, requests, ..Self::default() }
     }
 
     /// A request for the route of this number was answered.
@@ -48,8 +49,8 @@ impl Meters {
             400..=499 => 1,
             _ => 2,
         };
-        let route = route.unwrap_or(ROUTES.len());
-        self.requests[route][class].fetch_add(1, Ordering::Relaxed);
+        let route = route.unwrap_or(self.requests.len() - 1);
+        self.requests[route].1[class].fetch_add(1, Ordering::Relaxed);
     }
 
     /// A head that is no request that we serve.
@@ -177,12 +178,11 @@ const FAMILIES: &[Row<Reading>] = &[
 ];
 
 fn requests(now: &Reading) -> Samples<'_> {
-    let paths = ROUTES.iter().map(|route| route.paths[0]).chain([OTHER]);
     let mut samples = Vec::new();
-    for (path, counts) in paths.zip(&now.meters.requests) {
+    for (path, counts) in &now.meters.requests {
         for (code, count) in CODES.into_iter().zip(counts) {
             let count = count.load(Ordering::Relaxed);
-            samples.push((vec![path, code], Value::Number(count as f64)));
+            samples.push((vec![*path, code], Value::Number(count as f64)));
         }
     }
     samples

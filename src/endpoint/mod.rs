@@ -4,6 +4,7 @@
 
 mod history;
 mod http;
+mod interval;
 mod meters;
 mod page;
 mod policy;

@@ -53,7 +53,8 @@ impl Endpoint {
     ) -> Self {
         let readiness = Box::new(readiness);
         let policy = Arc::<Policy>::default();
-        let meters = Arc::new(Meters::new(Arc::clone(&policy)));
+        let paths = ROUTES.iter().map(|route| route.paths[0]);
+        let meters = Arc::new(Meters::new(Arc::clone(&policy), paths));
         Self { registry, readiness, status: None, policy, meters }
     }
 
@@ -107,15 +108,15 @@ impl Endpoint {
 }
 
 /// A page, and how it is made.
-pub(super) struct Route {
+struct Route {
     /// Its path, first, and other names of it.
-    pub(super) paths: &'static [&'static str],
+    paths: &'static [&'static str],
     about: &'static str,
     answer: fn(&Endpoint) -> Answer,
 }
 
 /// All pages; the answer to an unknown path lists them, and so does `/` without a live page.
-pub(super) const ROUTES: &[Route] = &[
+const ROUTES: &[Route] = &[
     Route { paths: &["/"], about: "the server now, for a browser", answer: Endpoint::home },
     Route {
         paths: &["/status"],

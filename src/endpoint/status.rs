@@ -4,7 +4,8 @@
 //! to, not renamed.
 
 use super::Readiness;
-use super::history::{History, Interval, Ring, STEP, WINDOW, total};
+use super::history::{History, Ring, STEP, WINDOW};
+use super::interval::{Interval, total};
 use super::policy::Policy;
 use crate::metrics::{Snapshot, TurnNow};
 use crate::sizing::{Seen, verdict};

@@ -16,10 +16,10 @@ use super::listener::{Accepted, Listener};
 use super::live::Seen;
 use super::network::Network;
 use super::options::{Options, Overload};
+use super::panics::{discard, words};
 use super::poller::LoopPoller;
 use super::pool::Pool;
 use super::schedule::{Floor, Signal};
-use super::turn::words;
 use super::watchdog::Watchdog;
 use crate::service::Peer;
 use std::io;
@@ -144,6 +144,7 @@ impl AcceptLoop {
     fn tell_stuck(&self) {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(&self.on_stuck)) {
             log::error!("what is to be done about a stuck pool panicked: {}", words(&*panic));
+            discard(panic);
         }
     }
 

@@ -5,7 +5,7 @@
 
 use super::clock::{Moment, nanos};
 use super::close::{AcceptError, PauseCause};
-use super::engine::Gate;
+use super::gate::Gate;
 use super::listener::{Accepted, Listener};
 use super::options::Options;
 use super::poller::LoopPoller;

@@ -5,9 +5,10 @@
 
 use super::clock::{Moment, nanos};
 use super::close::Reason;
+use super::crew::worker_name;
 use super::engine::Engine;
 use super::options::Options;
-use super::pool::{Pool, worker_name};
+use super::pool::Pool;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 

@@ -4,30 +4,30 @@
 //! file of its own; this one only holds them together and lets the schedule see them.
 
 use super::clock::{Clock, Moment};
-use super::close::{MessageError, Reason};
+use super::close::Reason;
 use super::connection::{Connection, Read};
+use super::crew::Crew;
+use super::gate::Gate;
 use super::inbox::Inbox;
 use super::linger::Lingering;
 use super::live::Live;
 use super::options::Options;
+use super::panics::{discard, words};
 use super::per_ip::PerIp;
 use super::poller::Poller;
-use super::pool::Crew;
 use super::run_queue::RunQueue;
 use super::schedule::{Cell, Floor, Schedule, Signal, Token};
 use super::shedding::Shedder;
 use super::table::Table;
-use super::turn::words;
 use super::vacancy::Vacancy;
-use super::watchdog::Rest;
-use crate::metrics::{Block, Counter, Stopwatch};
+use crate::metrics::Block;
 use crate::service::Service;
 use crossbeam_utils::CachePadded;
 use rustix::net::Shutdown;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Everything shared between the threads of one server.
@@ -45,7 +45,6 @@ pub(super) struct Engine {
     pub(super) per_ip: Arc<PerIp>,
     pub(super) vacancy: Vacancy,
     pub(super) shedder: Shedder,
-    pub(super) rest: Rest,
     /// Connections between their slot and the inbox.
     closing: AtomicUsize,
     /// A stop was asked for ...
@@ -54,31 +53,13 @@ pub(super) struct Engine {
     stopping: AtomicBool,
 }
 
-/// What the accept loop counts, and what others may read of it.
-#[derive(Debug)]
-pub(super) struct Gate {
-    pub(super) block: CachePadded<Block>,
-    /// By listener.
-    pub(super) accepted: Box<[Counter]>,
-    /// By `Rejection`.
-    pub(super) rejected: Box<[Counter]>,
-    /// By `AcceptError`.
-    pub(super) accept_errors: Box<[Counter]>,
-    /// By `PauseCause`.
-    pub(super) pauses: Box<[Counter]>,
-    pub(super) paused: Stopwatch,
-    /// Nanoseconds with every worker busy and work in the queue, as the tick sees it.
-    pub(super) saturated: Counter,
-    /// Closed connections whose sockets linger now, or are on their way to the accept loop.
-    pub(super) lingering: AtomicU64,
-    /// The most busy time ever reported, in nanoseconds.
-    pub(super) busy_reported: AtomicU64,
-    /// The loop runs and accepts.
-    pub(super) open: AtomicBool,
-}
-
 impl Engine {
-    pub(super) fn new(options: Options, service: Box<dyn Service>, gate: Gate) -> io::Result<Self> {
+    /// Of a server with so many listeners.
+    pub(super) fn new(
+        options: Options,
+        service: Box<dyn Service>,
+        listeners: usize,
+    ) -> io::Result<Self> {
         Ok(Self {
             clock: Clock::start(),
             table: Table::new(options.max_connections),
@@ -87,11 +68,10 @@ impl Engine {
             schedule: CachePadded::new(Schedule::new()),
             inbox: Inbox::new(options.max_connections)?,
             crew: Crew::new(options.workers),
-            gate,
+            gate: Gate::new(listeners),
             per_ip: Arc::default(),
             vacancy: Vacancy::new(),
             shedder: Shedder::new(),
-            rest: Rest::default(),
             closing: AtomicUsize::new(0),
             leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
@@ -144,11 +124,6 @@ impl Engine {
         sum.checked_div(count).unwrap_or(0)
     }
 
-    /// A new, empty block of counters.
-    pub(super) fn new_block() -> CachePadded<Block> {
-        Block::new(MessageError::LABELS.len(), Reason::LABELS.len())
-    }
-
     /// Closes a connection, which is the caller's (`Serving`), with a reason; frees its slot.
     ///
     /// What it owed is with the kernel. Its side of the stream ends here; the socket itself
@@ -193,10 +168,7 @@ impl Engine {
         if let Err(panic) = catch_unwind(AssertUnwindSafe(|| drop(state))) {
             log::error!("dropping a connection's state panicked: {}", words(&*panic));
             block.handler_panics.add(1);
-            // So is what the panic carries; whatever that drop panics with is left alone.
-            if let Err(again) = catch_unwind(AssertUnwindSafe(|| drop(panic))) {
-                std::mem::forget(again);
-            }
+            discard(panic);
         }
     }
 }

@@ -30,6 +30,8 @@ pub(super) struct Inbox {
     nap: Nap,
     /// No worker was idle, and the accept loop polls in their stead.
     ticking: AtomicBool,
+    /// The watchdog rests until the next turn begins.
+    awaits_turn: AtomicBool,
     /// Questions for a sign of life, ...
     asked: AtomicU64,
     /// ... and those of them that the accept loop has seen.
@@ -45,6 +47,7 @@ impl Inbox {
             nap: Nap::new(),
             // A worker that has never been idle says nothing when it takes its first job.
             ticking: AtomicBool::new(true),
+            awaits_turn: AtomicBool::new(false),
             asked: AtomicU64::new(0),
             answered: AtomicU64::new(0),
         })
@@ -114,6 +117,24 @@ impl Inbox {
     /// The accept loop stops or goes on polling for the workers.
     pub(super) fn set_ticking(&self, ticking: bool) {
         self.ticking.store(ticking, Ordering::SeqCst);
+    }
+
+    /// A worker begins a turn. Rings if the watchdog rests.
+    #[inline]
+    pub(super) fn turn_begins(&self) {
+        let awaits = &self.awaits_turn;
+        if awaits.load(Ordering::Relaxed) && awaits.swap(false, Ordering::Relaxed) {
+            self.ring();
+        }
+    }
+
+    pub(super) fn awaits_turn(&self) -> bool {
+        self.awaits_turn.load(Ordering::Relaxed)
+    }
+
+    /// The watchdog rests until a turn begins, or does not any more.
+    pub(super) fn await_turn(&self, awaits: bool) {
+        self.awaits_turn.store(awaits, Ordering::Relaxed);
     }
 
     /// Announces the accept loop's sleep. Says whether there is mail, so that it must not sleep.

@@ -8,7 +8,7 @@
 use super::clock::{Moment, nanos};
 use super::close::Reason;
 use super::connection::send;
-use super::engine::Gate;
+use super::gate::Gate;
 use super::poller::LoopPoller;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, Shutdown};

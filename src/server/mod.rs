@@ -21,11 +21,13 @@ mod address;
 mod clock;
 mod close;
 mod connection;
+mod crew;
 mod deadlines;
 mod doors;
 mod drain;
 mod due;
 mod engine;
+mod gate;
 mod handle;
 mod inbox;
 mod input;
@@ -34,6 +36,7 @@ mod listener;
 mod live;
 mod network;
 mod options;
+mod panics;
 mod per_ip;
 mod poller;
 mod pool;
@@ -47,15 +50,12 @@ mod vacancy;
 mod watchdog;
 mod worker;
 
-use crate::metrics::{Counter, Stopwatch, counters};
 use crate::protocol::Framing;
 use crate::service::{Refusal, Reply, Service};
 use accept_loop::AcceptLoop;
-use close::{AcceptError, PauseCause, Rejection};
-use engine::{Engine, Gate};
+use engine::Engine;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
 
 pub use address::Address;
 pub use handle::Handle;
@@ -182,19 +182,7 @@ impl Builder {
         if self.listeners.is_empty() {
             return Err(Error::Invalid("a server needs at least one address to listen on".into()));
         }
-        let gate = Gate {
-            block: Engine::new_block(),
-            accepted: counters(self.listeners.len()),
-            rejected: counters(Rejection::LABELS.len()),
-            accept_errors: counters(AcceptError::LABELS.len()),
-            pauses: counters(PauseCause::LABELS.len()),
-            paused: Stopwatch::default(),
-            saturated: Counter::default(),
-            lingering: AtomicU64::new(0),
-            busy_reported: AtomicU64::new(0),
-            open: AtomicBool::new(false),
-        };
-        let engine = Engine::new(self.options, Box::new(service), gate)?;
+        let engine = Engine::new(self.options, Box::new(service), self.listeners.len())?;
         let on_stuck = self.on_stuck.unwrap_or_else(|| Box::new(|| {}));
         Ok(Server { engine: Arc::new(engine), listeners: self.listeners, on_stuck })
     }

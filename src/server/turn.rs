@@ -10,11 +10,11 @@ use super::connection::{Connection, Read, Written};
 use super::engine::Engine;
 use super::input::Input;
 use super::options::Options;
+use super::panics::{discard, words};
 use super::schedule::{Token, Wants};
 use crate::metrics::{Block, FIRST_BUCKET_NANOS};
 use crate::protocol::{Ending, Split, Splitter};
 use crate::service::{Context, Flow, Refusal, Reply, Service, ServiceError};
-use std::any::Any;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -312,6 +312,7 @@ impl<'a> Turn<'a> {
             }
             Err(panic) => {
                 log::error!(id = self.connection.id; "the handler panicked: {}", words(&*panic));
+                discard(panic);
                 self.block.handler_panics.add(1);
                 return self.fail(start, MessageError::Panic);
             }
@@ -403,10 +404,4 @@ impl<'a> Turn<'a> {
         log::debug!(id = self.connection.id, reason = error.label(); "a message failed");
         self.block.message_errors[error as usize].add(1);
     }
-}
-
-/// The text of a panic, if it has one.
-pub(super) fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }

@@ -5,24 +5,12 @@
 //! turn to begin rings for it. Reports, and ends nothing: a thread cannot be ended from outside.
 
 use super::clock::{Moment, NEVER, nanos};
+use super::crew::worker_name;
 use super::engine::Engine;
-use super::pool::worker_name;
 use crate::metrics::Block;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// Whether the watchdog wants to be told of the next turn that begins.
-#[derive(Debug, Default)]
-pub(super) struct Rest(AtomicBool);
-
-impl Rest {
-    /// A turn begins. Says whether the watchdog has to be woken for it.
-    #[inline]
-    pub(super) fn ends(&self) -> bool {
-        self.0.load(Ordering::Relaxed) && self.0.swap(false, Ordering::Relaxed)
-    }
-}
 
 /// What the accept loop remembers of the workers.
 #[derive(Debug)]
@@ -48,7 +36,7 @@ impl Watchdog {
     /// time since one was not.
     pub(super) fn look(&mut self, engine: &Engine, stuck_after: Duration, now: Moment) -> bool {
         let patience = nanos(stuck_after);
-        let rests = engine.rest.0.load(Ordering::Relaxed);
+        let rests = engine.inbox.awaits_turn();
         let latest = now.saturating_add(patience);
         // The rest may have ended, and a reload may have made the patience shorter.
         if self.due != NEVER || !rests {
@@ -75,12 +63,12 @@ impl Watchdog {
             self.welcome_back(place, since);
         });
         if busy || turns != self.turns {
-            engine.rest.0.store(false, Ordering::Relaxed);
+            engine.inbox.await_turn(false);
             self.due = next;
         } else if !rests {
             // A turn that has just begun may not have seen this: one more look, when it has long
             // been done or has become visible.
-            engine.rest.0.store(true, Ordering::Relaxed);
+            engine.inbox.await_turn(true);
             self.due = next;
         } else {
             self.due = NEVER;

@@ -187,9 +187,7 @@ impl<'a> Worker<'a> {
         self.block.queue_wait.observe(wait);
         self.block.turns.add(1);
         self.block.turn_since.store(now.max(1), Ordering::Relaxed);
-        if engine.rest.ends() {
-            engine.inbox.ring();
-        }
+        engine.inbox.turn_begins();
         self.options
             .max_queue_wait
             .is_some_and(|longest| engine.shedder.sheds(wait, longest, now, || engine.mean_call()))

@@ -1,7 +1,6 @@
 //! Which of the sizes to take, and why: what the line in the configuration says.
 
-use super::model::Waits;
-use super::sweep::of;
+use super::wait::Waits;
 use crate::sizing::{Human, Target};
 use std::fmt::Write;
 
@@ -30,7 +29,7 @@ impl Choice {
     /// The smallest that keeps the target as measured; if none does, the smallest that is as fast
     /// as the fastest. `candidates` are from the smallest on; of none there is no choice.
     pub(super) fn of(candidates: &[Candidate], target: Target) -> Option<Self> {
-        let wait = |it: &Candidate| it.waits.known().and_then(|wait| of(target, &wait));
+        let wait = |it: &Candidate| it.waits.known().and_then(|wait| wait.of(target));
         let keeps = |it: &Candidate| wait(it).is_some_and(|wait| wait <= target.seconds());
         if let Some(at) = candidates.iter().position(keeps) {
             let chosen = &candidates[at];
@@ -73,7 +72,7 @@ pub(super) fn count(workers: usize) -> String {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)] // tests
 mod tests {
-    use super::super::measure::Wait;
+    use super::super::wait::Wait;
     use super::*;
 
     fn size(workers: usize, throughput: f64, mean: f64, p99: f64) -> Candidate {

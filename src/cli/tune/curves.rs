@@ -3,9 +3,9 @@
 
 use super::super::report::chart::Scale;
 use super::super::report::page::show_time;
-use super::measure::Wait;
 use super::model::Predicted;
 use super::sweep::{Size, Sweep};
+use super::wait::Wait;
 use crate::sizing::Target;
 
 /// How many sizes a predicted curve has at most.

@@ -1,8 +1,9 @@
 //! The report for programs: JSON, as the help describes it. Times are seconds.
 
-use super::measure::{Measured, Wait};
-use super::model::{Predicted, Waits};
+use super::measure::Measured;
+use super::model::Predicted;
 use super::sweep::{Size, Sweep, WaitsFrom};
+use super::wait::{Wait, Waits};
 use crate::bench::{Arrivals, Pace, Stop};
 use crate::sizing::Target;
 use serde_json::{Map, Value, json};

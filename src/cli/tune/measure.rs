@@ -4,6 +4,7 @@ use super::super::Failure;
 use super::super::terminal::printable;
 use super::choice::count;
 use super::plan::Plan;
+use super::wait::Wait;
 use crate::bench::{self, Load, Progress, Report};
 use crate::metrics::{Distribution, Snapshot};
 use crate::server::{Address, Handle, Listener, Options, Server};
@@ -13,15 +14,6 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-
-/// How long messages waited for a worker, in seconds.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Wait {
-    pub(super) mean: f64,
-    /// A prediction may have none.
-    pub(super) p50: Option<f64>,
-    pub(super) p99: Option<f64>,
-}
 
 /// What was measured at one size.
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ mod plan;
 mod sweep;
 mod table;
 mod text;
+mod wait;
 
 pub(super) use args::TuneArgs;
 

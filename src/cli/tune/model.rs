@@ -1,7 +1,7 @@
 //! What the sizes should come to: from what messages cost, measured over the sweep, to
 //! predictions. The mathematics are `sizing`'s; here is which of them fits the load.
 
-use super::measure::Wait;
+use super::wait::{Wait, Waits};
 use crate::bench::{Arrivals, Load, Pace};
 use crate::sizing::{self, Closed, MOST_UTILIZED, Observed, Prediction};
 
@@ -29,25 +29,6 @@ pub(super) struct Predicted {
     /// Part of the workers' time that is spent.
     pub(super) utilization: f64,
     pub(super) waits: Waits,
-}
-
-/// What is said about waits.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Waits {
-    Known(Wait),
-    /// More arrives than can be done: they grow.
-    Saturated,
-    /// Nothing.
-    Unknown,
-}
-
-impl Waits {
-    pub(super) fn known(self) -> Option<Wait> {
-        match self {
-            Self::Known(wait) => Some(wait),
-            Self::Saturated | Self::Unknown => None,
-        }
-    }
 }
 
 impl Model {

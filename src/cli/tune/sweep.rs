@@ -1,9 +1,10 @@
 //! All sizes together, measured beside predicted: what the reports are of.
 
 use super::choice::{Candidate, Choice, count};
-use super::measure::{Measured, Wait};
-use super::model::{Model, Predicted, Waits};
+use super::measure::Measured;
+use super::model::{Model, Predicted};
 use super::plan::Plan;
+use super::wait::{Wait, Waits};
 use crate::bench::{Load, Pace};
 use crate::sizing::{Human, MOST_UTILIZED, MOST_WORKERS, Target};
 
@@ -160,7 +161,7 @@ impl Sweep {
     fn keeps(&self, mut sizes: std::ops::Range<usize>) -> Option<usize> {
         sizes.find(|size| {
             let wait = self.model.predict(*size).and_then(|it| it.waits.known());
-            wait.and_then(|wait| of(self.target, &wait))
+            wait.and_then(|wait| wait.of(self.target))
                 .is_some_and(|wait| wait <= self.target.seconds())
         })
     }
@@ -174,13 +175,5 @@ impl Size {
             throughput: self.measured.throughput(),
             waits: self.waits,
         })
-    }
-}
-
-/// The number of a wait that the target is about, if it is known.
-pub(super) fn of(target: Target, wait: &Wait) -> Option<f64> {
-    match target {
-        Target::MeanWait(_) => Some(wait.mean),
-        Target::P99Wait(_) => wait.p99,
     }
 }

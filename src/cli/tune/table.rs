@@ -1,9 +1,8 @@
 //! The sizes as a table, measured beside predicted: its headings and cells, for the terminal and
 //! the page.
 
-use super::measure::Wait;
-use super::model::Waits;
 use super::sweep::{Size, Sweep};
+use super::wait::{Wait, Waits};
 use crate::sizing::Human;
 
 /// Columns that belong together, each with its heading and width.
