@@ -1,7 +1,7 @@
 //! The crew: how many workers there are and shall be, and their places.
 //!
-//! Held by the engine. A place is a number with a block of counters and a thread name. A worker that
-//! leaves gives its place back, and the next one counts on in the same block: no counter ever
+//! Held by the engine. A place is a number with a block of counters and a thread name. A worker
+//! that leaves gives its place back, and the next one counts on in the same block: no counter ever
 //! falls, and resizing for years leaks nothing.
 
 use super::gate::new_block;

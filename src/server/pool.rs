@@ -1,5 +1,6 @@
-//! The pool: the workers' threads, which the accept loop starts and waits for. How many there shall
-//! be says the `crew`.
+//! The pool: the workers' threads, which the accept loop starts and waits for.
+//!
+//! How many there shall be, and their places, are the `crew`'s.
 
 use super::crew::worker_name;
 use super::engine::Engine;
