@@ -46,7 +46,8 @@ pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), 
     .map_err(Failure::usage)?;
     options.max_connections = max_connections;
 
-    logger::init(settings.log_level, settings.log_format).map_err(Failure::failed)?;
+    logger::init(settings.log_level, settings.log_format)
+        .map_err(|error| Failure::usage(format!("cannot start the log's thread: {error}")))?;
     for warning in settings.warnings().iter().chain(&lowered) {
         log::warn!("{warning}");
     }
@@ -131,12 +132,13 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
         counts,
         notifier,
     };
+    let server = server.start().map_err(Failure::usage)?;
     signals::watch(signals, reloader)?;
     notifier.watch(handle.clone()).map_err(Failure::usage)?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");
     notifier.ready();
-    let report = server.run().map_err(Failure::usage)?;
+    let report = server.run();
     // The endpoint has answered until here.
     drop(endpoint);
     log::info!("stopped after {} messages", handle.stats().messages);

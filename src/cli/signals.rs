@@ -6,19 +6,34 @@
 use super::reload::Reloader;
 use super::systemd::Notifier;
 use super::{Failure, logger};
+use crate::metrics::blocked_signals;
 use crate::server::Handle;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
 use std::thread;
 
+const SIGNALS: [i32; 4] = [SIGINT, SIGTERM, SIGHUP, SIGUSR1];
+
 /// From here on no signal is lost, nor does one end the process by itself.
 pub(super) fn catch() -> Result<Signals, Failure> {
-    Signals::new([SIGINT, SIGTERM, SIGHUP, SIGUSR1]).map_err(Failure::usage)
+    Signals::new(SIGNALS).map_err(Failure::usage)
+}
+
+/// Whoever started this program may have left signals blocked, which is inherited: they never come.
+fn warn_of_blocked() {
+    let blocked = blocked_signals();
+    for signal in SIGNALS {
+        if blocked & (1 << (signal - 1)) != 0 {
+            let name = signal_name(signal).unwrap_or("signal");
+            log::warn!("{name} is blocked by whoever started this program, and has no effect");
+        }
+    }
 }
 
 /// Starts the thread that sees to them.
 pub(super) fn watch(mut signals: Signals, mut reloader: Reloader) -> Result<(), Failure> {
+    warn_of_blocked();
     let watch = move || {
         for signal in signals.forever() {
             match signal {
@@ -29,7 +44,8 @@ pub(super) fn watch(mut signals: Signals, mut reloader: Reloader) -> Result<(), 
         }
     };
     let spawned = thread::Builder::new().name("signals".to_owned()).spawn(watch);
-    spawned.map(drop).map_err(Failure::usage)
+    let wrong = |error| Failure::usage(format!("cannot start the signals' thread: {error}"));
+    spawned.map(drop).map_err(wrong)
 }
 
 /// The first SIGINT or SIGTERM begins the drain, the second ends the process.

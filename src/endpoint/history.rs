@@ -12,7 +12,7 @@ use std::fmt;
 use std::io;
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Between two looks, and between two polls of the page.
@@ -166,7 +166,7 @@ impl Sampler {
                 next = (next + STEP).max(Instant::now());
             }
         };
-        let thread = thread::Builder::new().name("http-history".to_owned()).spawn(run)?;
+        let thread = super::spawn("http-history", run)?;
         Ok(Self { stop: Some(stop), thread: Some(thread) })
     }
 }
@@ -279,7 +279,7 @@ mod tests {
         let asked = Instant::now();
         while history.ring().intervals().len() == 0 {
             assert!(asked.elapsed() < Duration::from_secs(30));
-            thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         assert!(history.ring().seconds() > 1.5);
         let asked = Instant::now();

@@ -19,7 +19,8 @@ use crate::metrics::{collector, process_collector};
 use crate::protocol::Framing;
 use crate::server::{Address, Error, Handle, Listener, Network, Options, Server};
 use prometheus::Registry;
-use std::sync::Arc;
+use std::io;
+use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -101,13 +102,20 @@ impl SideEndpoint {
         let handle = server.handle();
         meters.set_engine(handle.clone());
         let sampler = history.map(Sampler::start).transpose()?;
-        let run = move || {
-            if let Err(error) = server.run() {
-                log::error!("the side endpoint ended: {error}");
+        let (begins, begun) = mpsc::channel();
+        // Whom this is told waits for it below.
+        let run = move || match server.start() {
+            Ok(started) => {
+                begins.send(Ok(())).ok();
+                started.run();
             }
+            Err(error) => drop(begins.send(Err(error))),
         };
-        let thread = thread::Builder::new().name("http-accept".to_owned()).spawn(run)?;
-        Ok(Self { handle, thread: Some(thread), policy, _sampler: sampler })
+        let thread = spawn("http-accept", run)?;
+        let endpoint = Self { handle, thread: Some(thread), policy, _sampler: sampler };
+        // Without a word it has panicked.
+        begun.recv().map_err(io::Error::other)??;
+        Ok(endpoint)
     }
 
     /// Takes a new configuration into use: the networks to [answer](Endpoint::allow), the text
@@ -123,6 +131,13 @@ impl SideEndpoint {
     pub fn local_addr(&self) -> &Address {
         &self.handle.local_addrs()[0]
     }
+}
+
+fn spawn(name: &str, run: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .map_err(|error| io::Error::new(error.kind(), format!("the thread {name}: {error}")))
 }
 
 impl Drop for SideEndpoint {

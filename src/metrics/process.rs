@@ -105,6 +105,12 @@ fn seconds(ticks: u64) -> f64 {
     ticks as f64 / procfs::ticks_per_second() as f64
 }
 
+/// The signals that this thread does not let through, as a bit each, the first for signal 1; none
+/// if the system does not say.
+pub(crate) fn blocked_signals() -> u64 {
+    Process::myself().and_then(|it| it.status()).map_or(0, |status| status.sigblk)
+}
+
 /// No limit is what the kernel says for it (`RLIM_INFINITY`), as other client libraries have it.
 fn soft(limit: LimitValue) -> f64 {
     match limit {

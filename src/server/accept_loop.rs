@@ -37,6 +37,8 @@ const TICK: Duration = Duration::from_millis(5);
 const TICK_FOR: Duration = Duration::from_millis(100);
 /// After the system refused a thread, how long until it is asked again.
 const STAFF_AGAIN: Duration = Duration::from_secs(1);
+/// Workers that have served nobody yet need less to end.
+const AT_HOME: Duration = Duration::from_secs(1);
 /// Keys of lingering sockets start here; below are the listeners' numbers.
 const FIRST_LINGERING: u64 = 1 << 32;
 
@@ -78,9 +80,8 @@ impl AcceptLoop {
         let pool = Pool::new();
         let parting = Parting::new(budget(options.max_connections), FIRST_LINGERING);
         if let Err(error) = pool.grow(&engine, &options.thread_prefix) {
-            // Those that were started have nothing to do, and no reason to be late.
-            pool.finish(&engine, Instant::now() + STAFF_AGAIN);
-            return Err(error);
+            pool.finish(&engine, Instant::now() + AT_HOME);
+            return Err(io::Error::new(error.kind(), format!("a worker's thread: {error}")));
         }
         Ok(Self {
             engine,
@@ -99,6 +100,11 @@ impl AcceptLoop {
             saturated_at: 0,
             signals: Vec::with_capacity(16),
         })
+    }
+
+    /// Ends without having served.
+    pub(super) fn dismiss(self) {
+        self.pool.finish(&self.engine, Instant::now() + AT_HOME);
     }
 
     /// Serves until the drain is over. Says what it left undone.

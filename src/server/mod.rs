@@ -213,13 +213,42 @@ impl Server {
     /// If the kernel's epoll fails on descriptors of our own, or the service's
     /// [`refuse`](Service::refuse) panics at the start.
     pub fn run(self) -> Result<Report, Error> {
+        Ok(self.start()?.run())
+    }
+
+    /// The first half of [`run`](Self::run), which may fail: starts the workers. So a program can
+    /// say that it is ready, and be it.
+    pub(crate) fn start(self) -> Result<Started, Error> {
         let mut words = Vec::new();
         let options = self.engine.options.get();
         let mut reply = Reply::new(&mut words, options.max_pending_output);
         self.engine.service.refuse(Refusal::Busy, &mut reply);
         words.extend_from_slice(options.framing.ending().bytes());
-        let drain = AcceptLoop::new(self.engine, self.listeners, words, self.on_stuck)?.run();
-        Ok(Report { cut: drain.cut, stuck: drain.stuck })
+        let accept_loop = AcceptLoop::new(self.engine, self.listeners, words, self.on_stuck)?;
+        Ok(Started(Some(accept_loop)))
+    }
+}
+
+/// A server with its workers, of which nobody runs the accept loop yet. Its drop sends them home.
+#[must_use = "it serves when it is run"]
+pub(crate) struct Started(Option<AcceptLoop>);
+
+impl Started {
+    /// The second half of [`Server::run`].
+    pub(crate) fn run(mut self) -> Report {
+        // It is there until it is run.
+        self.0
+            .take()
+            .map(AcceptLoop::run)
+            .map_or_else(Report::default, |drain| Report { cut: drain.cut, stuck: drain.stuck })
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        if let Some(accept_loop) = self.0.take() {
+            accept_loop.dismiss();
+        }
     }
 }
 

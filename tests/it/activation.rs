@@ -160,12 +160,28 @@ fn what_is_no_listening_socket_is_refused_by_its_name() {
         (UnixStream::pair().unwrap().0.into(), "it does not listen"),
     ] {
         let said = refused(descriptor, None, "odd");
-        let start = "welcomed: cannot use socket 0 (`odd`) that was passed to this process: ";
+        let start = "welcomed: cannot use descriptor 3 (`odd`) that was passed to this process: ";
         assert_eq!(said, format!("{start}{why}{allowed}"));
     }
     let second = held.try_clone().unwrap();
     let said = refused(held.into(), Some(second.into()), "metrics:metrics");
-    assert!(said.contains("socket 1 (`metrics`)") && said.contains("a second one"), "{said}");
+    assert!(
+        said.contains("descriptor 4 (`metrics`)") && said.contains("a second socket"),
+        "{said}"
+    );
+}
+
+#[test]
+fn a_count_of_sockets_that_is_none_is_refused() {
+    for count in ["x", "-1", "", "99999999999"] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
+        command.args(SERVE).env_clear().env("LISTEN_FDS", count);
+        let output = command.output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        let start = format!("welcomed: LISTEN_FDS is `{count}`; allowed is the number of sockets");
+        assert!(said.starts_with(&start), "{said}");
+    }
 }
 
 #[test]

@@ -16,5 +16,6 @@ mod races;
 pub mod relay;
 mod side;
 mod signals;
+mod start;
 mod strace;
 mod wire;

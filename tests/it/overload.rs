@@ -291,7 +291,7 @@ fn crowd(address: SocketAddr, clients: usize, pause: Duration, time: Duration) -
 #[ignore = "takes a minute: cargo test --release --test it overload -- --ignored --nocapture"]
 fn ten_times_the_load_leaves_the_goodput_and_ends_without_a_trace() {
     const LONGEST: Duration = Duration::from_millis(200);
-    let work = short(20);
+    let work = short(40);
     let shedding = Options { max_queue_wait: Some(LONGEST), ..options(4) };
     let server = TestServer::start(shedding, Delayed::new(Hello, work));
     let address = server.address();
@@ -300,7 +300,7 @@ fn ten_times_the_load_leaves_the_goodput_and_ends_without_a_trace() {
     let peak = crowd(address, 8, Duration::ZERO, minute / 20);
     let peak_rate = peak.served.len() as f64 / (minute / 20).as_secs_f64();
     let mut calm = crowd(address, 2, work, minute / 20);
-    // 200 connections a second is what the pool can do; each refused one comes back at once.
+    // 100 connections a second is what the pool can do; each refused one comes back at once.
     let mut flood = crowd(address, 800, short(300), minute);
     let tries = (flood.served.len() + flood.refused) as f64 / minute.as_secs_f64();
     let goodput = flood.served.len() as f64 / minute.as_secs_f64();
@@ -315,7 +315,7 @@ fn ten_times_the_load_leaves_the_goodput_and_ends_without_a_trace() {
         calm.quantile(0.99),
         after.quantile(0.99),
     );
-    assert!(load > 5.0, "no overload: {load}");
+    assert!(load >= 10.0, "no overload: {load}");
     assert!(goodput > 0.9 * peak_rate, "{goodput} of {peak_rate}");
     assert!(flood.quantile(0.99) < LONGEST + 10 * work, "{:?}", flood.quantile(0.99));
     assert_eq!(after.refused, 0);

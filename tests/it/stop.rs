@@ -6,7 +6,7 @@ use crate::support::{Client, Daemon, TestServer, count, eventually};
 use crossbeam_channel::bounded;
 use std::net::TcpListener;
 use std::process::{Command, Output};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use welcomed::protocol::Framing;
 use welcomed::server::Options;
 use welcomed::service::Hello;
@@ -118,8 +118,10 @@ fn a_drain_that_takes_too_long_cuts_off_and_says_how_many() {
     let mut client = server.connect();
     client.send("wait\n");
     server.until("the worker is in a call", |stats| stats.active == 1);
+    let stopped = Instant::now();
     let report = server.stop();
     assert_eq!((report.cut, report.stuck), (1, 1));
+    assert!(stopped.elapsed() >= Duration::from_millis(200), "{:?}", stopped.elapsed());
     drop(release);
 }
 

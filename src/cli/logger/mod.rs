@@ -30,7 +30,8 @@ use std::time::Duration;
 
 pub(super) use self::meters::export;
 
-static BACKEND: OnceLock<Backend> = OnceLock::new();
+/// Once there is a thread that writes.
+static BACKEND: OnceLock<&'static Backend> = OnceLock::new();
 
 /// How long the program waits for the log when it has to be quick.
 const HASTE: Duration = Duration::from_millis(100);
@@ -41,11 +42,12 @@ pub(super) fn init(level: LevelFilter, format: LogFormat) -> io::Result<()> {
     let wanted = env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let colour = wanted && io::stderr().is_terminal();
     let journal = journal::is_standard_error();
-    let backend = BACKEND.get_or_init(|| Backend::new(level, format, colour, journal));
-    log::set_logger(backend).map_err(io::Error::other)?;
-    set(level, format);
+    let backend: &Backend = Box::leak(Box::new(Backend::new(level, format, colour, journal)));
     let write = || backend.write_to(io::stderr());
     thread::Builder::new().name("log".to_owned()).spawn(write)?;
+    log::set_logger(backend).map_err(io::Error::other)?;
+    BACKEND.get_or_init(|| backend);
+    set(level, format);
     // The hook that a program begins with writes to standard error itself, and waits for it.
     panic::set_hook(Box::new(|panic| tell_panic(backend, panic)));
     Ok(())

@@ -9,13 +9,17 @@ mod notifier;
 use super::Failure;
 use crate::server::Listener;
 use listenfd::ListenFd;
-use std::env;
+use std::ffi::OsString;
+use std::{env, process};
 
 pub(super) use notifier::Notifier;
 
 /// A socket of one of these names is the side endpoint's: what FileDescriptorName= may say, and
 /// what systemd calls it by itself.
 const METRICS: [&str; 2] = ["metrics", "welcomed-metrics.socket"];
+
+/// The first descriptor that is passed.
+const FIRST: usize = 3;
 
 /// The sockets that were passed to this process.
 #[derive(Debug, Default)]
@@ -30,16 +34,18 @@ impl Sockets {
     /// Takes the sockets that `LISTEN_FDS` counts. Called once, before there are other threads:
     /// the variables are removed from the environment.
     pub(super) fn take() -> Result<Self, Failure> {
+        check_count()?;
         let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
         let mut names = names.split(':');
         let mut passed = ListenFd::from_env();
         let mut sockets = Self::default();
         for index in 0..passed.len() {
             let name = names.next().unwrap_or_default();
+            let descriptor = FIRST + index;
             let wrong = |why: String| {
                 Failure::usage(format!(
-                    "cannot use socket {index} (`{name}`) that was passed to this process: {why}; \
-                     allowed are TCP and Unix stream sockets that listen"
+                    "cannot use descriptor {descriptor} (`{name}`) that was passed to this \
+                     process: {why}; allowed are TCP and Unix stream sockets that listen"
                 ))
             };
             let listener = take(&mut passed, index).map_err(wrong)?;
@@ -47,8 +53,8 @@ impl Sockets {
                 sockets.service.push(listener);
             } else if sockets.metrics.replace(listener).is_some() {
                 return Err(Failure::usage(format!(
-                    "socket {index} (`{name}`) that was passed to this process is a second one \
-                     for the metrics; allowed is one"
+                    "descriptor {descriptor} (`{name}`) that was passed to this process is a \
+                     second socket for the metrics; allowed is one"
                 )));
             }
         }
@@ -64,6 +70,25 @@ impl Sockets {
             log::info!("{} was passed to us and replaces metrics.listen", listener.local_addr());
         }
     }
+}
+
+/// Whoever passes sockets and does not say how many gets no server that listens elsewhere.
+fn check_count() -> Result<(), Failure> {
+    let Some(count) = env::var_os("LISTEN_FDS") else {
+        return Ok(());
+    };
+    let for_others = |pid: OsString| *pid != *process::id().to_string();
+    if env::var_os("LISTEN_PID").is_some_and(for_others) {
+        return Ok(());
+    }
+    let is_count = count.to_str().is_some_and(|count| count.parse::<u16>().is_ok());
+    if is_count {
+        return Ok(());
+    }
+    Err(Failure::usage(format!(
+        "LISTEN_FDS is `{}`; allowed is the number of sockets that were passed to this process",
+        count.to_string_lossy()
+    )))
 }
 
 fn take(passed: &mut ListenFd, index: usize) -> Result<Listener, String> {

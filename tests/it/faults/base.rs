@@ -120,7 +120,7 @@ pub struct Patient {
     daemon: Daemon,
     base: Base,
     log: Arc<Mutex<String>>,
-    _config: tempfile::NamedTempFile,
+    config: tempfile::NamedTempFile,
 }
 
 impl Patient {
@@ -146,7 +146,7 @@ impl Patient {
         let mut daemon = Daemon::serve_by(&program, &[&fixed, arguments].concat());
         let (log, _) = follow(&mut daemon);
         let base = Base::of(&daemon);
-        Self { daemon, base, log, _config: file }
+        Self { daemon, base, log, config: file }
     }
 
     /// What it has said since it listened.
@@ -156,6 +156,15 @@ impl Patient {
 
     pub fn scrape(&self) -> BTreeMap<String, f64> {
         scrape(self.metrics.unwrap())
+    }
+
+    /// Takes another configuration into use.
+    pub fn reload(&self, config: &str) {
+        fs::write(self.config.path(), config).unwrap();
+        let reloads = "welcomed_config_reloads_total";
+        let before = self.scrape()[reloads];
+        self.signal("HUP");
+        self.until(reloads, before + 1.0);
     }
 
     /// Waits until a sample has this value.
