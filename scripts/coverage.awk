@@ -3,7 +3,7 @@
 # Called by scripts/coverage, with the name of the list in `uncovered`.
 
 function row(name, of, missed) {
-    printf "%-40s %6d %6d %6.1f %%\n", name, of, missed, of ? 100 * (of - missed) / of : 100
+    return sprintf("%-40s %6d %6d %6.1f %%", name, of, missed, of ? 100 * (of - missed) / of : 100)
 }
 
 function read_source(path,    line) {
@@ -39,7 +39,7 @@ BEGIN {
 }
 
 /^end_of_record/ && ours && of {
-    row(path, of, missed)
+    print row(path, of, missed)
     part = path ~ /^src\/.*\// ? path : "src/"
     sub(/^src\//, "", part)
     sub(/\/.*$/, "", part)
@@ -53,8 +53,8 @@ BEGIN {
 END {
     print ""
     for (part in parts) {
-        row("src/" part, all[part], none[part]) | "sort"
+        print row("src/" part, all[part], none[part]) | "sort"
     }
     close("sort")
-    row("total", lines, unseen)
+    print row("total", lines, unseen)
 }
