@@ -13,7 +13,7 @@ use std::env;
 use std::process::{Command, ExitCode};
 use std::thread;
 use std::time::Duration;
-use support::{Client, Daemon, eventually};
+use support::{CleanEnv, Client, Daemon, eventually};
 use welcomed::service::{Context, Flow, Reply, Service, ServiceError};
 
 /// Fails with what it is sent; panics with it, if it begins so.
@@ -138,7 +138,7 @@ fn a_flood_is_limited() {
 fn it_is_tuned() {
     let arguments = ["tune", "--sweep", "1,2", "--connections", "4", "--duration", "500ms"];
     let mut tune = Command::new(env::current_exe().unwrap());
-    let output = tune.args(arguments).args(["--warmup", "100ms"]).env_clear().output().unwrap();
+    let output = tune.args(arguments).args(["--warmup", "100ms"]).clean_env().output().unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(text.starts_with("the program's own service, line framing; 4 connections"), "{text}");

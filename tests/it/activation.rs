@@ -2,7 +2,7 @@
 //! restarts nobody is refused and nothing that was taken goes unanswered.
 
 use crate::deploy::installed;
-use crate::support::{Client, Daemon, PATIENCE, SERVE, eventually, talk};
+use crate::support::{CleanEnv, Client, Daemon, PATIENCE, SERVE, eventually, talk};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
@@ -29,7 +29,7 @@ pub fn activate(program: &Path, first: OwnedFd, second: Option<OwnedFd>, names: 
     command
         .args(["-c", script, "sh"])
         .arg(program)
-        .env_clear()
+        .clean_env()
         .env("LISTEN_FDS", count)
         .env("LISTEN_FDNAMES", names)
         .stdin(first)
@@ -188,7 +188,7 @@ fn a_count_of_sockets_that_is_none_is_refused() {
 fn sockets_that_were_passed_to_another_process_are_not_ours() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
     // The parent's, say, that did not clean its environment.
-    command.args(SERVE).env_clear().env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
+    command.args(SERVE).clean_env().env("LISTEN_FDS", "1").env("LISTEN_PID", "1");
     let server = Daemon::start(&mut command);
     server.connect().expect("Welcome!");
 }

@@ -6,7 +6,7 @@ mod simulation;
 
 use crate::endpoint::get;
 use crate::prometheus::Prometheus;
-use crate::support::{Daemon, eventually, talk};
+use crate::support::{CleanEnv, Daemon, eventually, talk};
 use serde_json::Value;
 use simulation::Chance;
 use std::io::Write;
@@ -24,7 +24,7 @@ const LONGEST: Duration = Duration::from_secs(120);
 
 fn advise(arguments: &[&str]) -> Output {
     let mut program = Command::new(env!("CARGO_BIN_EXE_welcomed"));
-    program.arg("advise").args(arguments).env_clear().stdin(Stdio::null()).output().unwrap()
+    program.arg("advise").args(arguments).clean_env().stdin(Stdio::null()).output().unwrap()
 }
 
 fn text(bytes: &[u8]) -> &str {

@@ -2,7 +2,7 @@
 //! that stall, lie or leave.
 
 use crate::browser::Browser;
-use crate::support::{PATIENCE, TestServer, count};
+use crate::support::{CleanEnv, PATIENCE, TestServer, count};
 use serde_json::Value;
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -23,7 +23,7 @@ fn command(address: SocketAddr, arguments: &[&str]) -> Command {
             command.args([name, value]);
         }
     }
-    command.args(arguments).env_clear().stdin(Stdio::null());
+    command.args(arguments).clean_env().stdin(Stdio::null());
     command
 }
 

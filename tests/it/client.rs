@@ -1,6 +1,6 @@
 //! `welcomed client` and `welcomed health`, against the real server and against scripted ones.
 
-use crate::support::{Daemon, PATIENCE, TestServer};
+use crate::support::{CleanEnv, Daemon, PATIENCE, TestServer};
 use socket2::{Domain, Socket, Type};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -14,7 +14,7 @@ use welcomed::service::{Echo, Hello, Refusal};
 
 fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
-    command.args(arguments).env_clear().stdin(Stdio::null());
+    command.args(arguments).clean_env().stdin(Stdio::null());
     command
 }
 

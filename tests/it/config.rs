@@ -1,5 +1,6 @@
 //! The configuration through the real program: `welcomed check` and the files that we ship.
 
+use crate::support::CleanEnv;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
@@ -11,7 +12,7 @@ const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 /// `welcomed check` with no variable in its environment.
 fn check() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
-    command.arg("check").env_clear().current_dir(ROOT);
+    command.arg("check").clean_env().current_dir(ROOT);
     command
 }
 
@@ -182,7 +183,7 @@ fn a_file_that_cannot_be_read_is_refused() {
 #[test]
 fn serve_refuses_what_check_refuses() {
     let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
-    let command = command.args(["serve", "--framing", "lines"]).env_clear();
+    let command = command.args(["serve", "--framing", "lines"]).clean_env();
     let expected = "welcomed: --framing: `lines` is not valid; allowed: `auto`, `line` or `raw`\n";
     assert_eq!(refused(command), expected);
 }
@@ -194,7 +195,7 @@ fn more_clients_than_open_files_are_refused_when_chosen() {
         Command::new("sh")
             .args(["-c", &format!("{serve} --workers 4 --max-connections 1000")])
             .arg(env!("CARGO_BIN_EXE_welcomed"))
-            .env_clear(),
+            .clean_env(),
     );
     let expected = "welcomed: limits.max_connections = 1000 needs ";
     assert!(refused.starts_with(expected), "{refused}");

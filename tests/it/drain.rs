@@ -1,7 +1,7 @@
 //! Stopping at any moment: what was owed is sent once and in order, nothing more, and it ends.
 
 use crate::endpoint::{get, scrape};
-use crate::support::{Client, Daemon, PATIENCE, TestServer, count, eventually};
+use crate::support::{CleanEnv, Client, Daemon, PATIENCE, TestServer, count, eventually};
 use std::fs;
 use std::io::Write;
 use std::net::TcpStream;
@@ -158,7 +158,7 @@ fn ended(pause: Duration, signals: &[&str], config: &str) -> (Option<i32>, Strin
     let mut child = Command::new(env!("CARGO_BIN_EXE_welcomed"))
         .args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
         .args(["--config", config])
-        .env_clear()
+        .clean_env()
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();

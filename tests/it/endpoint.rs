@@ -2,7 +2,7 @@
 //! gets.
 
 use crate::services::Gate;
-use crate::support::{Client, Daemon, PATIENCE, TestServer, eventually, talk, tcp};
+use crate::support::{CleanEnv, Client, Daemon, PATIENCE, TestServer, eventually, talk, tcp};
 use crossbeam_channel::bounded;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
@@ -269,7 +269,7 @@ fn a_metrics_address_for_everyone_is_warned_about() {
     let arguments = ["--listen", "127.0.0.1:0", "--metrics-listen", "0.0.0.0:0"];
     for (allow, warned) in [(None, true), (Some("10.0.0.0/8"), false)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
-        command.arg("serve").args(arguments).env_clear().stderr(Stdio::piped());
+        command.arg("serve").args(arguments).clean_env().stderr(Stdio::piped());
         command.envs(allow.map(|networks| ("WELCOMED_METRICS_ALLOW", networks)));
         let mut child = command.spawn().unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());

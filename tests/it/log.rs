@@ -2,7 +2,7 @@
 //! there, and that nobody has to read it.
 
 use crate::endpoint::scrape;
-use crate::support::{Client, Daemon, eventually, talk};
+use crate::support::{CleanEnv, Client, Daemon, eventually, talk};
 use serde_json::Value;
 use std::fs::{self, File};
 use std::io::Write;
@@ -204,7 +204,7 @@ fn the_journal_gets_priorities_in_place_of_times() {
         let mut child = Command::new(env!("CARGO_BIN_EXE_welcomed"))
             .args(["serve", "--listen=127.0.0.1:0", "--metrics-listen=off", "--config"])
             .arg(log.path())
-            .env_clear()
+            .clean_env()
             .env("JOURNAL_STREAM", journal)
             .stderr(Stdio::from(File::options().append(true).open(stream.path()).unwrap()))
             .spawn()

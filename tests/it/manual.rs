@@ -2,6 +2,7 @@
 //! who read them.
 
 use crate::deploy::installed;
+use crate::support::CleanEnv;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
@@ -13,7 +14,7 @@ const SUBCOMMANDS: [&str; 7] =
     ["serve", "check", "client", "fetch", "health", "completions", "man"];
 
 fn welcomed(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_welcomed")).args(arguments).env_clear().output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_welcomed")).args(arguments).clean_env().output().unwrap()
 }
 
 fn printed(arguments: &[&str]) -> String {

@@ -2,7 +2,7 @@
 
 use crate::endpoint::{get, scrape};
 use crate::services::Gate;
-use crate::support::{Client, Daemon, TestServer, count, eventually};
+use crate::support::{CleanEnv, Client, Daemon, TestServer, count, eventually};
 use crossbeam_channel::bounded;
 use std::net::TcpListener;
 use std::process::{Command, Output};
@@ -13,7 +13,7 @@ use welcomed::service::Hello;
 
 fn serve(arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
-    command.arg("serve").args(arguments).env_clear().output().unwrap()
+    command.arg("serve").args(arguments).clean_env().output().unwrap()
 }
 
 #[test]

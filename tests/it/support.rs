@@ -1,6 +1,7 @@
 //! What makes a test short: a server in this process or as the real program, and a client that
 //! speaks its protocol.
 
+use std::env;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::path::Path;
@@ -114,6 +115,19 @@ pub fn tcp(address: &Address) -> SocketAddr {
 pub const SERVE: [&str; 5] =
     ["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"];
 
+/// A child's environment with nothing in it that the program could heed.
+pub trait CleanEnv {
+    fn clean_env(&mut self) -> &mut Self;
+}
+
+impl CleanEnv for Command {
+    fn clean_env(&mut self) -> &mut Self {
+        // Where a program that counts its lines for `scripts/coverage` writes them.
+        let counts = env::var_os("LLVM_PROFILE_FILE");
+        self.env_clear().envs(counts.map(|file| ("LLVM_PROFILE_FILE", file)))
+    }
+}
+
 /// The real program, serving. Its drop kills it; [`stop`](Daemon::stop) ends it well.
 pub struct Daemon {
     child: Child,
@@ -133,7 +147,7 @@ impl Daemon {
     /// The same by another program, with a service of its own.
     pub fn serve_by(program: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
-        Self::start(command.args(SERVE).args(arguments).env_clear().stdin(Stdio::null()))
+        Self::start(command.args(SERVE).args(arguments).clean_env().stdin(Stdio::null()))
     }
 
     /// A command that becomes `welcomed serve`.

@@ -1,6 +1,6 @@
 //! What systemd hears from the real program on a notification socket.
 
-use crate::support::{Daemon, PATIENCE, SERVE, talk};
+use crate::support::{CleanEnv, Daemon, PATIENCE, SERVE, talk};
 use std::io::{self, ErrorKind};
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
@@ -23,7 +23,7 @@ impl Systemd {
 
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
-        command.args(SERVE).args(arguments).env_clear().stdin(Stdio::null());
+        command.args(SERVE).args(arguments).clean_env().stdin(Stdio::null());
         command.env("NOTIFY_SOCKET", self.folder.path().join("notify"));
         command
     }

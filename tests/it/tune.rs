@@ -1,7 +1,7 @@
 //! `welcomed tune`, the real program: what it measures, what it says of it, and its exit codes.
 
 use crate::browser::Browser;
-use crate::support::{PATIENCE, eventually};
+use crate::support::{CleanEnv, PATIENCE, eventually};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::fs;
@@ -17,7 +17,7 @@ fn command(arguments: &[&str]) -> Command {
             command.args([name, value]);
         }
     }
-    command.args(arguments).env_clear().stdin(Stdio::null());
+    command.args(arguments).clean_env().stdin(Stdio::null());
     command
 }
 

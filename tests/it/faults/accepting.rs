@@ -2,7 +2,7 @@
 
 use super::base::{Patient, has, limit_files, reset, reset_client, total};
 use super::strace::{Injector, Threads};
-use crate::support::{Client, eventually, talk};
+use crate::support::{CleanEnv, Client, eventually, talk};
 use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output};
@@ -173,7 +173,7 @@ fn the_kernels_queue_is_as_long_as_configured() {
 /// Runs `serve` where it cannot listen: exit code 2, one line. A port in use: `stop::a_port...`.
 fn refused(mut command: Command, addresses: &str) -> String {
     let arguments = ["serve", "--metrics-listen", "off", "--listen", addresses];
-    let Output { status, stderr, .. } = command.args(arguments).env_clear().output().unwrap();
+    let Output { status, stderr, .. } = command.args(arguments).clean_env().output().unwrap();
     let said = String::from_utf8(stderr).unwrap();
     assert_eq!(status.code(), Some(2), "{said}");
     assert_eq!(said.lines().count(), 1, "{said}");

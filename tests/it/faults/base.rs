@@ -252,10 +252,11 @@ pub fn example(name: &str) -> PathBuf {
     if !cfg!(debug_assertions) {
         cargo.arg("--release");
     }
-    assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
-    drop(one_at_a_time);
     let test = env::current_exe().unwrap();
     let folder = test.parent().and_then(|deps| deps.parent()).unwrap();
+    cargo.arg("--target-dir").arg(folder.parent().unwrap());
+    assert!(cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap().success());
+    drop(one_at_a_time);
     folder.join("examples").join(name)
 }
 
