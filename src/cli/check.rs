@@ -2,7 +2,7 @@
 
 use super::Failure;
 use super::settings::SettingsArgs;
-use std::io::{self, Write};
+use super::terminal::print;
 
 /// Checks the configuration and prints what it amounts to
 ///
@@ -20,7 +20,5 @@ pub(super) fn run(args: CheckArgs) -> Result<(), Failure> {
     for warning in settings.warnings() {
         eprintln!("welcomed: warning: {warning}");
     }
-    io::stdout()
-        .write_all(settings.to_toml().as_bytes())
-        .map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
+    print(settings.to_toml().as_bytes())
 }

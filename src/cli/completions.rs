@@ -1,10 +1,10 @@
 //! `welcomed completions`: what a shell needs to complete our command line. The only place that
 //! knows `clap_complete`.
 
+use super::terminal::print;
 use super::{Arguments, Failure};
 use clap::CommandFactory;
 use clap_complete::Shell;
-use std::io::{self, Write};
 
 /// Prints a completion script for a shell
 ///
@@ -20,7 +20,5 @@ pub(super) fn run(args: CompletionsArgs) -> Result<(), Failure> {
     // Into memory first: the generator panics when its output is refused.
     let mut script = Vec::new();
     clap_complete::generate(args.shell, &mut Arguments::command(), "welcomed", &mut script);
-    io::stdout()
-        .write_all(&script)
-        .map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
+    print(&script)
 }

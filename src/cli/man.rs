@@ -1,13 +1,14 @@
 //! `welcomed man`: the manual, made from the command line's description and the table of keys.
 //! The only place that knows `clap_mangen`.
 
+use super::terminal::print;
 use super::{Arguments, Failure};
 use crate::config::{KEYS, Key};
 use clap::{Command, CommandFactory};
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::path::PathBuf;
 
 const MANUAL: &str = "welcomed";
@@ -35,9 +36,7 @@ pub(super) struct ManArgs {
 pub(super) fn run(args: ManArgs) -> Result<(), Failure> {
     let pages = pages().map_err(Failure::failed)?;
     let Some(dir) = args.dir else {
-        return io::stdout()
-            .write_all(pages[0].text.as_bytes())
-            .map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")));
+        return print(pages[0].text.as_bytes());
     };
     let failed = |path: &PathBuf, error: io::Error| {
         Failure::failed(format!("cannot write `{}`: {error}", path.display()))

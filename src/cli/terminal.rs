@@ -1,8 +1,16 @@
-//! What the clients' output has in common: text from the network, and a reader that has gone.
-//!
-//! Called by the subcommands that print what a server sent.
+//! What the subcommands' output has in common: text from the network, and a reader that has gone.
 
-use std::io::{self, ErrorKind};
+use super::Failure;
+use std::io::{self, ErrorKind, Write};
+
+/// Prints all that a subcommand has to say. A reader who has gone has got what he wanted.
+pub(super) fn print(text: &[u8]) -> Result<(), Failure> {
+    let mut output = io::stdout().lock();
+    match reader_stays(output.write_all(text).and_then(|()| output.flush())) {
+        Ok(_) => Ok(()),
+        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
+    }
+}
 
 /// Text from the network, fit for a terminal: without control characters other than tab.
 pub(super) fn printable(bytes: &[u8]) -> String {

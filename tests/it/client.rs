@@ -114,6 +114,24 @@ fn a_raw_client_talks_to_a_server_that_finds_out() {
 }
 
 #[test]
+fn a_name_that_is_far_too_long_is_refused() {
+    let server = Daemon::serve(&["--framing", "line"]);
+    let mut client = Command::new(env!("CARGO_BIN_EXE_welcomed"))
+        .args(["client", &server.service.to_string()])
+        .clean_env()
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // It stops reading before it has all.
+    client.stdin.take().unwrap().write_all(&vec![b'a'; 17 << 20]).ok();
+    let output = client.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("a line of standard input is longer than 16777216 bytes"), "{said}");
+}
+
+#[test]
 fn the_tutorial_s_server() {
     let server = Daemon::serve(&["--config", "config/tutorial.toml", "--work-delay", "20ms"]);
     let address = server.service.to_string();

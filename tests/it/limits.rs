@@ -10,7 +10,9 @@ use std::thread;
 use std::time::Duration;
 use welcomed::protocol::Framing;
 use welcomed::server::{Listener, Options, Server};
-use welcomed::service::{Delayed, Echo, Hello};
+use welcomed::service::{
+    Context, Delayed, Echo, Flow, Hello, Refusal, Reply, Service, ServiceError,
+};
 
 /// Line framing and few workers.
 fn options() -> Options {
@@ -163,6 +165,36 @@ fn a_long_message_in_many_pieces_is_one_message() {
     });
     client.expect(&long);
     sending.join().unwrap();
+}
+
+/// Finds no words for a message that is too long.
+struct Speechless;
+
+impl Service for Speechless {
+    fn call(
+        &self,
+        ctx: &mut Context<'_>,
+        _: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<Flow, ServiceError> {
+        reply.push(ctx.id().to_string().as_bytes());
+        Ok(Flow::Continue)
+    }
+
+    fn refuse(&self, refusal: Refusal, reply: &mut Reply<'_>) {
+        reply.push(b"half a sen");
+        assert!(refusal == Refusal::Busy, "as told");
+    }
+}
+
+#[test]
+fn a_service_that_panics_over_its_last_words_says_nothing() {
+    let server = TestServer::start(Options { max_message: 8, ..options() }, Speechless);
+    let mut client = server.connect();
+    client.send("who?\n").expect("1");
+    assert_eq!(client.send("far too long\n").rest(), "\n");
+    server.connect().send("who?\n").expect("2");
+    assert_eq!(server.stats().worker_restarts, 0);
 }
 
 #[test]

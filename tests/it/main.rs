@@ -23,6 +23,7 @@ mod limits;
 mod log;
 mod manual;
 mod metrics;
+mod outputs;
 mod overload;
 mod page;
 mod prometheus;

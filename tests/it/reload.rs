@@ -80,6 +80,18 @@ fn a_new_age_is_reached_no_sooner_by_those_who_were_idle() {
     server.until("for its age", |stats| count(&stats.closed, "max_age") == 1);
 }
 
+#[test]
+fn a_shorter_linger_holds_for_sockets_that_linger_already() {
+    let long = Options { linger_timeout: Duration::from_secs(3600), max_message: 3, ..options(1) };
+    let server = TestServer::start(long.clone(), Hello);
+    let mut client = server.connect();
+    client.expect("Welcome!");
+    assert_eq!(client.send("Michael").rest(), "Message too long (limit 3 bytes).\n");
+    server.until("it lingers", |stats| stats.closing == 1);
+    server.handle.reload(Options { linger_timeout: short(10), ..long }).unwrap();
+    server.until("it is closed", |stats| stats.open() == 0);
+}
+
 /// Each of two changes is of options and crew together.
 #[test]
 fn resizes_at_once_leave_options_and_pool_in_agreement() {

@@ -10,10 +10,10 @@ mod scrape;
 use self::past::Source;
 use self::report::{Report, Stretch};
 use super::Failure;
-use super::terminal::{printable, reader_stays};
+use super::terminal::{print, printable};
 use crate::fetch::{self, Head, Observer, Options, Url};
 use crate::sizing::{DEFAULT_TARGET, Limit, Target};
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
 use std::thread;
@@ -99,7 +99,7 @@ pub(super) fn run(args: AdviseArgs) -> Result<(), Failure> {
         }
     };
     let text = if args.json { report.json() } else { report.text() };
-    reader_stays(io::stdout().write_all(text.as_bytes())).map_err(Failure::failed)?;
+    print(text.as_bytes())?;
     match report.advice.recommended {
         Err(
             limit @ (Limit::NoTraffic | Limit::TooFewMessages { .. } | Limit::NotMeasured { .. }),

@@ -1,7 +1,7 @@
 //! Where reports go: files, and standard output.
 
 use super::super::Failure;
-use super::super::terminal::reader_stays;
+use super::super::terminal::print;
 use crate::fetch::Save;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -44,15 +44,9 @@ impl<T> Outputs<T> {
         Ok(outputs)
     }
 
-    /// Writes them all. A reader of standard output who has gone has got what he wanted.
+    /// Writes them all.
     pub(in super::super) fn write(mut self, report: &T) -> Result<(), Failure> {
-        let mut output = io::stdout().lock();
-        let text = (self.stdout)(report);
-        let written = output.write_all(text.as_bytes()).and_then(|()| output.flush());
-        reader_stays(written).map_err(|error| {
-            let subcommand = self.subcommand;
-            Failure::failed(format!("{subcommand}: cannot write to standard output: {error}"))
-        })?;
+        print((self.stdout)(report).as_bytes())?;
         for (mut save, path, render) in std::mem::take(&mut self.files) {
             let written = save.write_all(render(report).as_bytes());
             let kept = written.and_then(|()| save.keep());
