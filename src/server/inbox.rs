@@ -160,3 +160,27 @@ impl Inbox {
         self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Inbox;
+    use crate::server::close::Reason;
+    use crate::server::linger::{Lingering, budget};
+    use std::os::unix::net::UnixStream;
+
+    /// More than the accept loop will keep: the oldest gives way, and is counted by who comes.
+    #[test]
+    fn over_the_budget_the_oldest_socket_comes_back() {
+        let inbox = Inbox::new(1).unwrap();
+        let lingering = |reason| Lingering::new(UnixStream::pair().unwrap().0.into(), Some(reason));
+        let most = budget(1);
+        assert!(inbox.linger(lingering(Reason::Exit)).is_none());
+        for _ in 1..most {
+            assert!(inbox.linger(lingering(Reason::Idle)).is_none());
+        }
+        let cut = inbox.linger(lingering(Reason::Drain)).unwrap();
+        assert_eq!(cut.reason, Some(Reason::Exit));
+        assert_eq!(inbox.take().lingering.len(), most);
+        assert!(!inbox.has_mail());
+    }
+}

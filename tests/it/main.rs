@@ -19,6 +19,7 @@ mod exposition;
 mod faults;
 mod fetch;
 mod hello;
+mod library;
 mod limits;
 mod log;
 mod manual;

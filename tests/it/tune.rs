@@ -104,6 +104,24 @@ fn the_text_has_table_curves_and_lines_for_the_configuration() {
 }
 
 #[test]
+fn the_load_is_what_the_arguments_say() {
+    let names = tempfile::NamedTempFile::new().unwrap();
+    fs::write(names.path(), "Michael\nTracy\n").unwrap();
+    let payload = names.path().to_str().unwrap();
+    let sweep = ["--sweep", "1", "--connections", "4"];
+    let open = ["--rate", "200", "--arrivals", "constant", "--payload", payload];
+    for (load, told) in [
+        (&open[..], "4 connections, open loop, 200 messages/s, constant arrivals"),
+        (&["--think-time", "2ms"], "4 connections, closed loop, think time 2ms"),
+    ] {
+        let output = tune(&[&sweep, load, &["--target-p99", "1s"]].concat());
+        assert_exit(&output, 0);
+        let text = String::from_utf8(output.stdout).unwrap();
+        assert!(text.contains(told) && text.contains("Wait, p99"), "{text}");
+    }
+}
+
+#[test]
 fn a_rate_beyond_the_workers_is_saturated() {
     let arguments = ["--sweep", "1,16", "--rate", "400", "--work-delay", "10ms"];
     let started = Instant::now();

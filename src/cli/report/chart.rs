@@ -141,9 +141,15 @@ impl Scale {
         }
         match self {
             Self::Linear => {
-                let step = round_up(high / 4.0);
-                let count = (high / step).ceil() as usize;
-                Some((0..=count).map(|nth| nth as f64 * step).collect())
+                let (digit, power) = round_up(high / 4.0);
+                // A division, for there is no power of ten below 1 in binary: 6 / 10 is 0.6, and
+                // 6 * 0.1 is not.
+                let at = |nth: i32| match f64::from(nth * digit) {
+                    value if power < 0 => value / 10_f64.powi(-power),
+                    value => value * 10_f64.powi(power),
+                };
+                let count = (1..).find(|nth| at(*nth) >= high)?;
+                Some((0..=count).map(at).collect())
             }
             Self::Logarithmic => {
                 let first = low.log10().floor() as i32;
@@ -162,10 +168,12 @@ impl Scale {
     }
 }
 
-/// The next number that is 1, 2 or 5 times a power of ten.
-fn round_up(value: f64) -> f64 {
-    let power = 10_f64.powf(value.log10().floor());
-    [1.0, 2.0, 5.0].iter().map(|it| it * power).find(|it| *it >= value).unwrap_or(10.0 * power)
+/// The next number that is 1, 2 or 5 times a power of ten: the digit, and the power.
+fn round_up(value: f64) -> (i32, i32) {
+    let power = value.log10().floor() as i32;
+    let digits = value / 10_f64.powi(power);
+    let digit = [1, 2, 5].into_iter().find(|digit| f64::from(*digit) >= digits);
+    digit.map_or((1, power + 1), |digit| (digit, power))
 }
 
 #[cfg(test)]
@@ -177,6 +185,11 @@ mod tests {
     fn ticks_are_round_and_enclose_the_values() {
         let linear = Scale::Linear.ticks([3.0, 700.0].into_iter()).unwrap();
         assert_eq!(linear, [0.0, 200.0, 400.0, 600.0, 800.0]);
+        let shown = |ticks: Vec<f64>| format!("{ticks:?}");
+        let small = Scale::Linear.ticks([0.57].into_iter()).unwrap();
+        assert_eq!(shown(small), "[0.0, 0.2, 0.4, 0.6]");
+        let smaller = Scale::Linear.ticks([0.0027].into_iter()).unwrap();
+        assert_eq!(shown(smaller), "[0.0, 0.001, 0.002, 0.003]");
         let powers = Scale::Logarithmic.ticks([0.02, 3.0].into_iter()).unwrap();
         assert_eq!(powers, [0.01, 0.1, 1.0, 10.0]);
         assert_eq!(Scale::Logarithmic.ticks([1.0].into_iter()).unwrap(), [1.0, 10.0]);
