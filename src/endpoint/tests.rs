@@ -111,6 +111,13 @@ fn pages_are_answered_and_the_connection_stays() {
 }
 
 #[test]
+fn an_endpoint_of_ones_own_registry_observes_no_server() {
+    let (_, answer) = ask("GET /status HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!(answer.status, 404);
+    assert_eq!(answer.body.trim(), "This endpoint observes no server.");
+}
+
+#[test]
 fn the_client_decides_how_long_the_connection_stays() {
     for (rest, expected) in [
         ("HTTP/1.1\r\nHost: x\r\n\r\n", Flow::Continue),

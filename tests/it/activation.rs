@@ -175,7 +175,7 @@ fn what_is_no_listening_socket_is_refused_by_its_name() {
 fn a_count_of_sockets_that_is_none_is_refused() {
     for count in ["x", "-1", "", "99999999999"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_welcomed"));
-        command.args(SERVE).env_clear().env("LISTEN_FDS", count);
+        command.args(SERVE).clean_env().env("LISTEN_FDS", count);
         let output = command.output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{said}");

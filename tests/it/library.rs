@@ -2,7 +2,10 @@
 
 use crate::support::{Client, TestServer, talk};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener, UnixStream};
 use std::time::Duration;
 use welcomed::protocol::Framing;
 use welcomed::server::{Address, Listener, Server};
@@ -30,6 +33,22 @@ fn only_stream_sockets_that_listen_are_inherited() {
     let Address::Tcp(address) = *held.local_addr() else { panic!("{held:?}") };
     let connected = TcpStream::connect(address).unwrap();
     assert_eq!(refused(connected.into()), "it does not listen");
+}
+
+#[test]
+fn an_abstract_socket_is_inherited_by_its_name() {
+    let name = format!("welcomed-test-{}", std::process::id());
+    let address = UnixSocketAddr::from_abstract_name(&name).unwrap();
+    let held = UnixListener::bind_addr(&address).unwrap();
+    let listener = Listener::inherit(held).unwrap();
+    assert_eq!(listener.local_addr().to_string(), format!("unix:@{name}"));
+    let server = TestServer::run(Server::builder().listener(listener).build(Hello).unwrap());
+    let mut client = UnixStream::connect_addr(&address).unwrap();
+    client.write_all(b"exit").unwrap();
+    let mut read = String::new();
+    client.read_to_string(&mut read).unwrap();
+    assert_eq!(read, "Welcome!\n");
+    assert!(server.stop().is_clean());
 }
 
 #[test]

@@ -137,6 +137,55 @@ fn a_slow_reader_gets_every_reply_in_order() {
     sending.join().unwrap();
 }
 
+/// Says more than a socket takes, to a client that does not read.
+struct Talker;
+
+impl Service for Talker {
+    fn call(
+        &self,
+        _: &mut Context<'_>,
+        message: &[u8],
+        reply: &mut Reply<'_>,
+    ) -> Result<Flow, ServiceError> {
+        reply.push(&vec![b'x'; TALK]);
+        Ok(if message == b"farewell" { Flow::Close } else { Flow::Continue })
+    }
+}
+
+/// A reply of this length waits for room in any socket of ours.
+const TALK: usize = 32 << 20;
+
+fn talkative() -> Options {
+    Options { max_pending_output: 2 * TALK, ..options() }
+}
+
+#[test]
+fn last_words_that_wait_for_room_are_sent_whole_before_the_end() {
+    let server = TestServer::start(talkative(), Talker);
+    let mut client = server.connect();
+    client.send("farewell\nnever seen\n");
+    server.until("they wait for room", |stats| stats.messages == 1 && stats.parked == 1);
+    assert_eq!(client.rest().len(), TALK + 1);
+    drop(client);
+    server.until("closed by the service", |stats| count(&stats.closed, "exit") == 1);
+}
+
+#[test]
+fn a_client_that_reads_nothing_is_cut_off_when_the_drains_time_is_over() {
+    let server = TestServer::start(Options { drain_timeout: short(200), ..talkative() }, Talker);
+    let mut client = server.connect();
+    client.send("more\n");
+    server.until("it waits for room", |stats| stats.messages == 1 && stats.parked == 1);
+    let handle = server.handle.clone();
+    let report = server.stop();
+    assert_eq!((report.cut, report.stuck), (1, 0));
+    assert_eq!(count(&handle.stats().closed, "drain"), 1);
+    // Whatever the sockets held, and then an end or a reset.
+    let mut held = Vec::new();
+    client.socket.read_to_end(&mut held).ok();
+    assert!(held.len() < TALK, "{}", held.len());
+}
+
 #[test]
 fn a_message_too_long_is_said_so_and_closes() {
     let server = TestServer::start(Options { max_message: 100, ..options() }, Hello);

@@ -73,10 +73,11 @@ fn a_socket_that_cannot_be_watched_is_closed_alone() {
         client.reader.read_to_string(&mut read).ok();
         served += usize::from(read == "Welcome!\nHello, Ann!\n");
     }
+    // A scrape's connection has to be watched too.
+    let injected = injector.end();
     eventually("all are accounted for", || {
         total(&server.scrape(), "welcomed_connections_closed_total") == CLIENTS as f64
     });
-    let injected = injector.end();
     let broken = server.scrape()["welcomed_connections_closed_total{reason=\"io_error\"}"];
     assert!(injected["epoll_ctl"] > 0);
     assert!(broken >= 1.0 && served + broken as usize == CLIENTS, "{broken} and {served}");

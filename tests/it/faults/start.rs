@@ -3,7 +3,7 @@
 
 use super::base::{Patient, has};
 use super::strace::{Injector, Threads, of};
-use crate::support::{Daemon, SERVE, eventually, talk};
+use crate::support::{CleanEnv, Daemon, SERVE, eventually, talk};
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 fn after(first: &str) -> Command {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &format!("{first}; exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_welcomed")]);
-    command.args(SERVE).env_clear().env("PATH", "/usr/bin:/bin");
+    command.args(SERVE).clean_env().env("PATH", "/usr/bin:/bin");
     command
 }
 
@@ -103,7 +103,7 @@ fn whichever_thread_cannot_be_started_the_program_says_so_and_ends() {
         let mut command = Command::new("strace");
         command.args(["-D", "-f", "-qq", "-etrace=?clone3,?clone", &inject, "-o"]).arg(log.path());
         command.arg(env!("CARGO_BIN_EXE_welcomed")).args(SERVE).args(["--workers", "2"]);
-        let child = command.env_clear().stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
+        let child = command.clean_env().stdin(Stdio::null()).stderr(Stdio::piped()).spawn();
         let mut child = child.unwrap();
         let mut stderr = BufReader::new(child.stderr.take().unwrap());
         let mut said = String::new();

@@ -1,6 +1,7 @@
 //! The formats, on records with what a hostile client could send.
 
 use super::*;
+use std::collections::BTreeSet;
 use std::time::{Duration, UNIX_EPOCH};
 
 /// The line of a record with this message and these values.
@@ -31,6 +32,25 @@ fn text_is_time_level_sentence_and_values() {
     let expected = "2023-11-14T22:13:20.123Z INFO  A client \"came\". connection=7 \
                     peer=127.0.0.1:5000 reason=\"end of stream\" empty=\"\"";
     assert_eq!(line, expected);
+}
+
+/// On a terminal each level has a colour of its own, and nothing after it has.
+#[test]
+fn a_level_is_coloured_alone() {
+    let style = Style { format: LogFormat::Text, colour: true, journal: false };
+    let coloured = |level| {
+        let record = Record::builder().level(level).args(format_args!("so")).build();
+        line(style, UNIX_EPOCH, &record)
+    };
+    let levels = [Level::Error, Level::Warn, Level::Info, Level::Debug, Level::Trace];
+    let mut colours = BTreeSet::new();
+    for level in levels {
+        let line = coloured(level);
+        let (before, after) = line.split_once(level.as_str()).expect("the level's name");
+        let (_, colour) = before.split_once('\x1b').expect("a colour before it");
+        assert!(colours.insert(colour.to_owned()), "{line:?}");
+        assert!(after.trim_start().starts_with("\x1b[0m so"), "{line:?}");
+    }
 }
 
 #[test]
