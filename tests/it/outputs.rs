@@ -23,7 +23,7 @@ fn a_full_disk_is_an_error_and_a_reader_that_has_gone_is_none() {
         &["man"],
         &["completions", "bash"],
         &["client", &service, "Ann"],
-        &["fetch", &page],
+        &["fetch", "-o", "-", &page],
         &bench,
         &[&bench[..], &["--json", "-"]].concat(),
         &[&bench[..], &["--csv", "-"]].concat(),
