@@ -177,7 +177,8 @@ fn a_wrong_a_missing_and_a_lost_reply_are_failures() {
 #[test]
 fn what_cannot_be_is_refused_before_anything_is_sent() {
     let server = hello(Framing::Line);
-    let rows: [(&[&str], &str); 8] = [
+    let rows: [(&[&str], &str); 9] = [
+        (&["--framing", "auto"], "allowed are `line` and `raw`"),
         (&["--connections", "100000"], "open files, the limit is"),
         (&["--connections", "0"], "cannot open 0 connections"),
         (&["--framing", "raw", "--in-flight", "2"], "one message in flight"),
@@ -193,6 +194,13 @@ fn what_cannot_be_is_refused_before_anything_is_sent() {
         assert!(stderr(&output).contains(expected), "{output:?}");
         assert!(output.stdout.is_empty(), "{output:?}");
     }
+    let unix = Command::new(env!("CARGO_BIN_EXE_welcomed"))
+        .args(["bench", "unix:/run/welcomed.sock"])
+        .clean_env()
+        .output()
+        .unwrap();
+    assert_exit(&unix, 2);
+    assert!(stderr(&unix).contains("only TCP is loaded; allowed is `host:port`"), "{unix:?}");
     // Addresses for documentation, which belong to nobody: refused before any packet.
     for foreign in ["192.0.2.1:9", "[2001:db8::1]:9"] {
         let output = bench(foreign.parse().unwrap(), &[]);

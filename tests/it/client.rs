@@ -114,6 +114,20 @@ fn a_raw_client_talks_to_a_server_that_finds_out() {
 }
 
 #[test]
+fn a_reply_without_end_is_not_kept_for_ever() {
+    let server = Scripted::start(|mut socket| {
+        socket.write_all(b"Welcome!\n").unwrap();
+        let piece = vec![b'a'; 1 << 20];
+        // Until the client has had enough and goes.
+        while socket.write_all(&piece).is_ok() {}
+    });
+    let (code, out, err) = run(&["client", &server.address.to_string(), "Michael"]);
+    assert_eq!((code, out.as_str()), (1, "Welcome!\n"), "{err}");
+    assert!(err.contains("is longer than 16777216 bytes"), "{err}");
+    server.end();
+}
+
+#[test]
 fn a_name_that_is_far_too_long_is_refused() {
     let server = Daemon::serve(&["--framing", "line"]);
     let mut client = Command::new(env!("CARGO_BIN_EXE_welcomed"))

@@ -23,6 +23,14 @@ fn printed(arguments: &[&str]) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+#[test]
+fn pages_that_cannot_be_written_are_named() {
+    let output = welcomed(&["man", "--dir", "/dev/null/man1"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert_eq!(said, "welcomed: cannot write `/dev/null/man1`: Not a directory (os error 20)\n");
+}
+
 /// The pages by the names of their files.
 fn pages() -> BTreeMap<String, String> {
     let folder = tempfile::tempdir().unwrap();
