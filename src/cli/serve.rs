@@ -6,7 +6,7 @@ use super::systemd::{Notifier, Sockets};
 use super::{Failure, logger, signals};
 use crate::config::{Settings, StuckAction, fit_connections};
 use crate::endpoint::{Observed, SideEndpoint, endpoint};
-use crate::server::{Address, Builder, Listener, Network, Options, Report, Server};
+use crate::server::{self, Address, Builder, Handle, Listener, Network, Options, Report, Server};
 use crate::service::Service;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::sync::Arc;
@@ -107,18 +107,8 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
         announce("service", address);
     }
     let counts = Arc::new(Counts::new());
-    let start = |listener| {
-        let observed = Observed { handle: handle.clone(), config: settings.to_toml() };
-        let endpoint = endpoint(observed)?.allow(settings.metrics_allow.clone());
-        counts.export(&endpoint)?;
-        logger::export(&endpoint)?;
-        SideEndpoint::serve(listener, endpoint.fingerprint(&settings.values())).map(Arc::new)
-    };
-    let endpoint = metrics.map(start).transpose().map_err(Failure::usage)?;
-    if let Some(endpoint) = &endpoint {
-        announce("metrics", endpoint.local_addr());
-        warn_of_everyone(endpoint.local_addr(), &settings.metrics_allow);
-    }
+    let observe = |listener| observe(listener, &handle, &settings, &counts);
+    let endpoint = metrics.map(observe).transpose().map_err(Failure::usage)?;
     let notifier = Notifier::from_env();
     let reloader = Reloader {
         args,
@@ -134,7 +124,9 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     };
     let server = server.start().map_err(Failure::usage)?;
     signals::watch(signals, reloader)?;
-    notifier.watch(handle.clone()).map_err(Failure::usage)?;
+    notifier
+        .watch(handle.clone())
+        .map_err(|error| Failure::usage(format!("cannot start systemd's thread: {error}")))?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");
     notifier.ready();
@@ -143,6 +135,23 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     drop(endpoint);
     log::info!("stopped after {} messages", handle.stats().messages);
     verdict(report)
+}
+
+/// Starts the side endpoint, and says where it is.
+fn observe(
+    listener: Listener,
+    handle: &Handle,
+    settings: &Settings,
+    counts: &Arc<Counts>,
+) -> Result<Arc<SideEndpoint>, server::Error> {
+    let observed = Observed { handle: handle.clone(), config: settings.to_toml() };
+    let endpoint = endpoint(observed)?.allow(settings.metrics_allow.clone());
+    counts.export(&endpoint)?;
+    logger::export(&endpoint)?;
+    let endpoint = SideEndpoint::serve(listener, endpoint.fingerprint(&settings.values()))?;
+    announce("metrics", endpoint.local_addr());
+    warn_of_everyone(endpoint.local_addr(), &settings.metrics_allow);
+    Ok(Arc::new(endpoint))
 }
 
 /// What is done when every worker is stuck.
