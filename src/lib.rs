@@ -48,8 +48,9 @@
 //!    it back.
 //! 5. One function closes a connection, with a reason from one table.
 //! 6. A handler's panic costs one connection.
-//! 7. The library reads no file, environment or argument, prints nothing, installs no signal
-//!    handler and never exits; [`cli`], the program around it, does.
+//! 7. The library reads no file but the kernel's own (`/proc`), no environment and no argument,
+//!    prints nothing, installs no signal handler and never exits; [`cli`], the program around it,
+//!    does.
 //! 8. Service and endpoint fail apart.
 
 pub mod bench;

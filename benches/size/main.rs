@@ -22,7 +22,7 @@ use std::{env, thread};
 use welcomed::bench::{self, Latency, Load, Pace, Session, Stop};
 use welcomed::endpoint::SideEndpoint;
 use welcomed::protocol::Framing;
-use welcomed::server::{Listener, Options, Server};
+use welcomed::server::{Address, Listener, Options, Server};
 use welcomed::service::Hello;
 
 /// Idle connections.
@@ -80,7 +80,8 @@ fn serve(max_connections: usize, observed: bool) -> Result<(), String> {
     let server = builder.build(Hello).map_err(wrong)?;
     let handle = server.handle();
     let side = || {
-        let listener = Listener::bind(&"127.0.0.1:0".parse()?, 16).map_err(|it| it.to_string())?;
+        let listener = Listener::bind(&Address::Tcp(([127, 0, 0, 1], 0).into()), 16)
+            .map_err(|it| it.to_string())?;
         SideEndpoint::start(listener, &handle).map_err(wrong)
     };
     let _side = observed.then(side).transpose()?;

@@ -83,6 +83,6 @@ fuzz_target!(|data: &[u8]| {
 
     match input.text.parse::<Network>() {
         Ok(network) => assert_eq!(network.to_string().parse(), Ok(network)),
-        Err(error) => assert!(error.contains(&input.text)),
+        Err(error) => assert!(error.to_string().contains(&input.text)),
     }
 });

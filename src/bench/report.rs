@@ -197,9 +197,8 @@ pub struct Errors {
 
 impl Errors {
     /// Each count with its name.
-    #[must_use]
-    pub fn kinds(&self) -> [(&'static str, u64); 11] {
-        [
+    pub fn kinds(&self) -> impl Iterator<Item = (&'static str, u64)> + use<> {
+        let kinds = [
             ("wrong", self.wrong),
             ("lost", self.lost),
             ("missing", self.missing),
@@ -211,7 +210,8 @@ impl Errors {
             ("timeout", self.timeout),
             ("reset", self.reset),
             ("closed", self.closed),
-        ]
+        ];
+        kinds.into_iter()
     }
 
     /// Messages without a right answer.
@@ -227,7 +227,7 @@ impl Errors {
     /// Everything that was counted.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.kinds().iter().map(|(_, count)| count).sum()
+        self.kinds().map(|(_, count)| count).sum()
     }
 
     /// Whether nothing went wrong.
@@ -260,7 +260,7 @@ impl Errors {
 impl fmt::Display for Errors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for (kind, count) in self.kinds().into_iter().filter(|(_, count)| *count > 0) {
+        for (kind, count) in self.kinds().filter(|(_, count)| *count > 0) {
             write!(f, "{separator}{count} {kind}")?;
             separator = ", ";
         }

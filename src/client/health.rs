@@ -2,6 +2,7 @@
 
 use super::stream::Stream;
 use super::target::{ConnectError, Target};
+use crate::protocol::ParseError;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::str::FromStr;
@@ -95,9 +96,9 @@ impl fmt::Display for Url {
 }
 
 impl FromStr for Url {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let wrong = || {
             format!(
                 "`{text}` is not such a URL; allowed are `http://host:9998/path` and `host:9998`"
@@ -108,7 +109,7 @@ impl FromStr for Url {
         let (authority, path) = rest.split_at(path_at);
         // The path goes into a request line, where a space or a control would end it.
         if authority.starts_with("unix:") || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return Err(wrong());
+            return Err(wrong().into());
         }
         let path = if path.is_empty() { "/healthz" } else { path };
         let target = authority.parse().map_err(|_| wrong())?;

@@ -1,6 +1,7 @@
 //! Whom to connect to, and the attempts to do so. Knows no protocol.
 
 use super::stream::Stream;
+use crate::protocol::ParseError;
 use crate::server::Address;
 use std::fmt;
 use std::io;
@@ -76,9 +77,9 @@ impl fmt::Display for Target {
 }
 
 impl FromStr for Target {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         if text.starts_with("unix:") || text.parse::<SocketAddr>().is_ok() {
             return text.parse().map(Self::Address);
         }
@@ -91,7 +92,8 @@ impl FromStr for Target {
             _ => Err(format!(
                 "`{text}` is not an address; allowed are `127.0.0.1:9999`, `[::1]:9999`, \
                  `host:9999` and `unix:/path`"
-            )),
+            )
+            .into()),
         }
     }
 }

@@ -6,6 +6,17 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// A text that is not what it is read as. Says which text, and what is allowed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct ParseError(String);
+
+impl From<String> for ParseError {
+    fn from(what: String) -> Self {
+        Self(what)
+    }
+}
+
 /// How messages are told apart in the stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 #[non_exhaustive]
@@ -50,12 +61,12 @@ impl fmt::Display for Framing {
 }
 
 impl FromStr for Framing {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let named = Self::NAMED.iter().find(|(name, _)| *name == text);
         named.map(|(_, framing)| *framing).ok_or_else(|| {
-            format!("`{text}` is not a framing; allowed are `auto`, `line` and `raw`")
+            format!("`{text}` is not a framing; allowed are `auto`, `line` and `raw`").into()
         })
     }
 }

@@ -1,5 +1,6 @@
 //! Where a server listens or a client connects: a TCP address or a Unix socket's path.
 
+use crate::protocol::ParseError;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -24,14 +25,16 @@ impl fmt::Display for Address {
 }
 
 impl FromStr for Address {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         match text.strip_prefix("unix:") {
-            Some("") => Err("`unix:` needs a path, as in `unix:/run/welcomed.sock`".to_owned()),
+            Some("") => {
+                Err("`unix:` needs a path, as in `unix:/run/welcomed.sock`".to_owned().into())
+            }
             // It is told in lines: of the log, of `listening`, of messages about the configuration.
             Some(path) if path.contains(char::is_control) => {
-                Err(format!("`{}` has control characters", text.escape_debug()))
+                Err(format!("`{}` has control characters", text.escape_debug()).into())
             }
             Some(path) => Ok(Self::Unix(path.into())),
             None => text.parse().map(Self::Tcp).map_err(|_| {
@@ -39,6 +42,7 @@ impl FromStr for Address {
                     "`{text}` is not an address; allowed are `127.0.0.1:9999`, `[::1]:9999` and \
                      `unix:/path`"
                 )
+                .into()
             }),
         }
     }
@@ -57,7 +61,7 @@ mod tests {
     #[test]
     fn a_path_that_would_break_a_line_is_refused() {
         for path in ["/a\nb", "/a\u{1b}[2J", "\0", "/a\u{9b}"] {
-            let error = format!("unix:{path}").parse::<Address>().unwrap_err();
+            let error = format!("unix:{path}").parse::<Address>().unwrap_err().to_string();
             assert!(error.contains("has control characters"), "{error}");
             assert!(!error.contains(char::is_control), "{error:?}");
         }

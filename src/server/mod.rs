@@ -50,7 +50,7 @@ mod vacancy;
 mod watchdog;
 mod worker;
 
-use crate::protocol::Framing;
+use crate::protocol::{Framing, ParseError};
 use crate::service::{Refusal, Reply, Service};
 use accept_loop::AcceptLoop;
 use engine::Engine;
@@ -150,7 +150,8 @@ impl Builder {
     ///
     /// The address does not parse or cannot be bound.
     pub fn listen(self, address: &str) -> Result<Self, Error> {
-        let address = address.parse().map_err(Error::Invalid)?;
+        let address =
+            address.parse().map_err(|error: ParseError| Error::Invalid(error.to_string()))?;
         let listener = Listener::bind(&address, self.options.backlog)?;
         Ok(self.listener(listener))
     }

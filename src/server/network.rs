@@ -1,5 +1,6 @@
 //! Networks: whom a list of addresses means. The only place that knows `ipnet`.
 
+use crate::protocol::ParseError;
 use crate::service::Peer;
 use ipnet::IpNet;
 use std::fmt;
@@ -35,9 +36,9 @@ impl fmt::Display for Network {
 }
 
 impl FromStr for Network {
-    type Err = String;
+    type Err = ParseError;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, ParseError> {
         let network = text.parse::<IpNet>();
         let network = network.or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
         let network = network.map_err(|_| {
@@ -46,10 +47,10 @@ impl FromStr for Network {
             )
         })?;
         if network.trunc() != network {
-            return Err(format!(
-                "`{text}` has bits behind its prefix; the network is `{}`",
-                network.trunc()
-            ));
+            let network = network.trunc();
+            return Err(
+                format!("`{text}` has bits behind its prefix; the network is `{network}`").into()
+            );
         }
         Ok(Self(network))
     }
@@ -77,9 +78,10 @@ mod tests {
     #[test]
     fn what_is_no_network_is_refused() {
         for text in ["", "10.0.0.0/33", "10.0.0/8", "everyone", "fd00::/129"] {
-            assert!(text.parse::<Network>().unwrap_err().contains("is not a network"), "{text}");
+            let error = text.parse::<Network>().unwrap_err().to_string();
+            assert!(error.contains("is not a network"), "{error}");
         }
-        let bits = "10.1.2.3/8".parse::<Network>().unwrap_err();
+        let bits = "10.1.2.3/8".parse::<Network>().unwrap_err().to_string();
         assert!(bits.contains("the network is `10.0.0.0/8`"), "{bits}");
     }
 }

@@ -14,7 +14,7 @@ pub(super) fn json(load: &Load, report: &Report) -> String {
         .map(|(name, part)| ((*name).to_owned(), seconds_of(latency.quantile(*part))))
         .collect();
     let kinds: Map<String, Value> =
-        errors.kinds().into_iter().map(|(kind, count)| (kind.to_owned(), count.into())).collect();
+        errors.kinds().map(|(kind, count)| (kind.to_owned(), count.into())).collect();
     let series: Vec<Value> = seconds
         .iter()
         .map(|second| {

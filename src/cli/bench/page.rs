@@ -113,8 +113,7 @@ fn tables(report: &Report) -> String {
     times.extend([("max".to_owned(), latency.max()), ("mean".to_owned(), latency.mean())]);
     let times: String =
         times.iter().map(|(name, time)| row(name, &format!("{time:.2?}"), false)).collect();
-    let kinds: String =
-        errors.kinds().iter().map(|(kind, n)| row(kind, &n.to_string(), *n == 0)).collect();
+    let kinds: String = errors.kinds().map(|(kind, n)| row(kind, &n.to_string(), n == 0)).collect();
     let table = |title: &str, rows: &str| {
         format!(
             "<table><thead><tr><th colspan=\"2\">{title}</th></tr></thead>\

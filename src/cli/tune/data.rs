@@ -78,7 +78,7 @@ fn size(size: &Size) -> Value {
 
 fn measured(it: &Measured, waits: Option<Wait>) -> Value {
     let Measured { seen, report, .. } = it;
-    let kinds = report.errors.kinds().into_iter();
+    let kinds = report.errors.kinds();
     let errors: Map<String, Value> = kinds.map(|(kind, n)| (kind.to_owned(), n.into())).collect();
     let latency = (report.latency.count() > 0).then(|| {
         let quantile = |part| Some(report.latency.quantile(part).as_secs_f64());
