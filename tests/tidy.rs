@@ -95,10 +95,16 @@ fn check(what: &str, wrong: Vec<String>) {
 #[test]
 fn lines_and_files_are_short_and_files_say_what_they_own() {
     let mut wrong = Vec::new();
-    for (name, text) in sources() {
+    let of_rust = sources();
+    for (name, text) in &of_rust {
         if !text.starts_with("//! ") {
             wrong.push(format!("{name} does not open with //!"));
         }
+    }
+    let others = [("src", "js"), ("src", "css"), ("src", "html"), ("dashboards", "py")];
+    let others: Vec<_> = others.iter().flat_map(|(folder, ending)| files(folder, ending)).collect();
+    assert!(others.len() > 4, "the others are found");
+    for (name, text) in of_rust.into_iter().chain(others) {
         if text.lines().count() > LONGEST_FILE {
             wrong.push(format!("{name} has more than {LONGEST_FILE} lines"));
         }

@@ -28,7 +28,7 @@ const LINGERING: usize = 1024;
 /// # Errors
 ///
 /// The limit is too low for an explicit number, or for any connection at all.
-pub fn fit_connections(
+pub(crate) fn fit_connections(
     max_connections: usize,
     explicit: bool,
     open_files: u64,

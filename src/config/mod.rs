@@ -28,7 +28,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use budget::fit_connections;
+pub(crate) use budget::fit_connections;
 pub use keys::Key;
 pub use load::{ConfigError, File, load};
 pub use names::{LogFormat, ServiceKind, StuckAction};
