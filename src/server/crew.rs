@@ -16,6 +16,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Crew {
     wanted: AtomicUsize,
     alive: AtomicUsize,
+    /// Of those alive, as the watchdog last saw it.
+    stuck: AtomicUsize,
     /// Completed changes of the number of workers.
     pub(super) grown: AtomicU64,
     pub(super) shrunk: AtomicU64,
@@ -33,6 +35,7 @@ impl Crew {
         Self {
             wanted: AtomicUsize::new(wanted),
             alive: AtomicUsize::new(0),
+            stuck: AtomicUsize::new(0),
             grown: AtomicU64::new(0),
             shrunk: AtomicU64::new(0),
             places: Mutex::default(),
@@ -47,13 +50,29 @@ impl Crew {
         self.alive.load(Ordering::SeqCst)
     }
 
+    /// How many there may be. Those that are stuck come on top of those wanted: they serve nobody,
+    /// and a smaller pool shall still serve. At the end none may stay.
+    fn most(&self) -> usize {
+        match self.wanted() {
+            0 => 0,
+            wanted => wanted + self.stuck.load(Ordering::SeqCst),
+        }
+    }
+
+    /// So many are stuck. Workers that are too many for that leave when they come to it.
+    pub(super) fn set_stuck(&self, stuck: usize, poller: &Poller) {
+        if self.stuck.swap(stuck, Ordering::SeqCst) > stuck && self.alive() > self.most() {
+            poller.stop();
+        }
+    }
+
     /// Asks for so many workers. Those too many leave when they come to it; the accept loop
     /// starts those missing.
     pub(super) fn want(&self, workers: usize, poller: &Poller) {
         // None are wanted only when the pool is over, and that is for good.
         let unless_over = |wanted| (wanted != 0).then_some(workers);
         let asked = self.wanted.fetch_update(Ordering::SeqCst, Ordering::SeqCst, unless_over);
-        if asked.is_ok() && self.alive() > workers {
+        if asked.is_ok() && self.alive() > self.most() {
             poller.stop();
         }
     }
@@ -63,7 +82,7 @@ impl Crew {
         if self.alive.load(Ordering::Relaxed) <= self.wanted.load(Ordering::Relaxed) {
             return false;
         }
-        let fewer = |alive| (alive > self.wanted()).then(|| alive - 1);
+        let fewer = |alive| (alive > self.most()).then(|| alive - 1);
         let retired = self.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer);
         if retired.is_ok_and(|alive| alive - 1 == self.wanted()) {
             self.shrunk.fetch_add(1, Ordering::Relaxed);
@@ -73,12 +92,12 @@ impl Crew {
 
     /// Takes the stop signal back if nobody has to leave any more.
     pub(super) fn settle(&self, poller: &Poller) {
-        if self.alive() > self.wanted() {
+        if self.alive() > self.most() {
             return;
         }
         poller.all_clear();
-        // A `want` between the look and the clearing would be lost.
-        if self.alive() > self.wanted() {
+        // What was asked for between the look and the clearing would be lost.
+        if self.alive() > self.most() {
             poller.stop();
         }
     }

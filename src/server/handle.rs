@@ -92,8 +92,8 @@ impl Handle {
     }
 
     /// Changes the number of workers. Threads are started at once; those too many leave when
-    /// they have finished what they hold. One that is blocked in a call cannot be made to: as long
-    /// as it is, another one leaves in its place.
+    /// they have finished what they hold. Those that have been in one call for longer than
+    /// `stuck_after` do not count: they leave when it returns, and the others still serve.
     ///
     /// # Errors
     ///

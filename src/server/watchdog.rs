@@ -74,6 +74,7 @@ impl Watchdog {
             self.due = NEVER;
         }
         self.turns = turns;
+        engine.crew.set_stuck(stuck, &engine.poller);
         let all = stuck > 0 && stuck >= engine.crew.alive();
         // Between two looks one may have come back, and have got stuck anew.
         let first = all && (again || !self.all_reported);

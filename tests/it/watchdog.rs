@@ -71,6 +71,37 @@ fn a_panic_of_what_is_called_when_all_are_stuck_costs_nothing() {
     server.connect().send("a\n").expect("a");
 }
 
+/// Two of three are stuck, and there shall be two: not the one leaves that still serves.
+#[test]
+fn a_smaller_pool_keeps_those_who_are_not_stuck() {
+    let (release, gate) = bounded::<()>(0);
+    let server = TestServer::start(impatient(3), Gate::new("wait", gate));
+    let mut stuck: Vec<Client> = (0..2).map(|_| server.connect()).collect();
+    for client in &mut stuck {
+        client.send("wait\n");
+    }
+    server.until("two are stuck", |stats| stats.workers_overdue == 2);
+    // So does the watchdog, at the end of the accept loop's next turn.
+    for _ in 0..2 {
+        let asked = server.handle.ping();
+        eventually("the accept loop answers", || server.handle.pong() >= asked);
+    }
+    server.handle.resize(2).unwrap();
+    for _ in 0..100 {
+        server.connect().send("a\n").expect("a");
+    }
+    assert_eq!(server.stats().workers, 3);
+    for _ in &stuck {
+        release.send(()).unwrap();
+    }
+    for client in &mut stuck {
+        client.expect("wait");
+    }
+    server
+        .until("one has left", |stats| stats.workers == 2 && count(&stats.resizes, "shrink") == 1);
+    server.connect().send("a\n").expect("a");
+}
+
 /// A worker is stuck long after the server went to rest: the watchdog sleeps then, and must wake.
 #[test]
 fn a_call_after_a_long_silence_is_watched_too() {
