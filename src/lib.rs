@@ -42,7 +42,7 @@
 //!
 //! 1. A connection has one owner at a time: the run queue, a worker, or, parked, its slot in the
 //!    table.
-//! 2. Everything is bounded by a number in [`Options`](server::Options).
+//! 2. Everything is bounded, by a number in [`Options`](server::Options) or a constant beside it.
 //! 3. The way back to the queue never blocks.
 //! 4. A connection with a whole message in its buffer is never parked, unless unsent output holds
 //!    it back.

@@ -106,7 +106,8 @@ pub struct Load {
     pub payload: Payload,
     /// What is owed for it. Default: hello's reply.
     pub expect: Expect,
-    /// Whether the server speaks first, a line. Default: true.
+    /// Whether the server speaks first: `Welcome!`, or any line with [`Expect::Any`]. Default:
+    /// true.
     pub greeting: bool,
     /// How messages are told apart: `line`, or `raw` with one message in flight. Default: `line`.
     pub framing: Framing,

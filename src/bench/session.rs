@@ -114,7 +114,8 @@ impl Session {
         Ok(session)
     }
 
-    /// Sends until `stop`, then waits for what is in flight.
+    /// Sends until `stop`, then waits for what is in flight, for each reply as long as the load's
+    /// patience. Blocks until then.
     ///
     /// # Errors
     /// Only when epoll fails; whatever happens to messages and connections is in the report.

@@ -1,6 +1,7 @@
 //! `welcomed client`: names from the arguments or standard input, replies to standard output.
 
 use super::Failure;
+use super::load::more_than_zero;
 use crate::client::{Client, Error, Options, Target};
 use crate::protocol::Framing;
 use std::ffi::OsString;
@@ -40,7 +41,7 @@ pub(super) struct ClientArgs {
     framing: Framing,
 
     /// How long a reply may take, as in `500ms` or `10s` [default: for ever]
-    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    #[arg(long, value_name = "DURATION", value_parser = more_than_zero)]
     timeout: Option<Duration>,
 
     /// Expect no greeting: the service has none, as `echo`
@@ -48,15 +49,8 @@ pub(super) struct ClientArgs {
     no_greeting: bool,
 
     /// How long the greeting may take
-    #[arg(long, hide = true, value_parser = duration, default_value = "5s")]
+    #[arg(long, hide = true, value_parser = more_than_zero, default_value = "5s")]
     greeting_timeout: Duration,
-}
-
-fn duration(text: &str) -> Result<Duration, String> {
-    match humantime::parse_duration(text) {
-        Ok(Duration::ZERO) => Err("it must be more than zero".to_owned()),
-        parsed => parsed.map_err(|error| error.to_string()),
-    }
 }
 
 pub(super) fn run(args: ClientArgs) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! The flags that override settings, made from the table of keys, and the load that `serve` and
 //! `check` share.
 //!
-//! The only place that reads the configuration file and the environment.
+//! The only place that reads the configuration file and the settings' variables.
 
 use super::Failure;
 use crate::config::{self, File, KEYS, Key, Settings};

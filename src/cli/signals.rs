@@ -7,7 +7,7 @@ use super::reload::Reloader;
 use super::systemd::Notifier;
 use super::{Failure, logger};
 use crate::metrics::blocked_signals;
-use crate::server::Handle;
+use crate::server::{Handle, worker_name};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 use signal_hook::iterator::Signals;
 use signal_hook::low_level::signal_name;
@@ -79,7 +79,7 @@ fn report(handle: &Handle) {
     );
     let places = now.worker_turns_now.iter().enumerate();
     for (place, turn) in places.filter_map(|(place, turn)| Some((place, (*turn)?))) {
-        let worker = format!("work-{:02}", place + 1);
+        let worker = worker_name(place);
         log::info!(worker, id = turn.connection, duration:? = turn.running; "a worker is busy");
     }
     let idle = now.workers.saturating_sub(now.workers_busy);

@@ -3,12 +3,18 @@
 use super::stream::Stream;
 use crate::protocol::ParseError;
 use crate::server::Address;
+use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::str::FromStr;
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// Between two looks whether there is room in a queue.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// A server to connect to: `127.0.0.1:9999`, `[::1]:9999`, `localhost:9999` or
 /// `unix:/run/welcomed.sock`.
@@ -26,7 +32,7 @@ impl Target {
     pub(super) fn connect(&self, patience: impl Fn() -> Duration) -> Result<Stream, ConnectError> {
         let addresses = match self {
             Self::Address(Address::Unix(path)) => {
-                return UnixStream::connect(path)
+                return connect_unix(path, patience())
                     .map(Stream::from)
                     .map_err(|error| ConnectError::refused(&[(self.to_string(), error)]));
             }
@@ -47,6 +53,25 @@ impl Target {
         }
         Err(ConnectError::refused(&failures))
     }
+}
+
+/// A Unix socket's connect is done at once, or waits for room in the server's queue, which the
+/// kernel bounds by no time.
+fn connect_unix(path: &Path, patience: Duration) -> io::Result<UnixStream> {
+    let (address, began) = (SockAddr::unix(path)?, Instant::now());
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    while let Err(error) = socket.connect(&address) {
+        if error.kind() != io::ErrorKind::WouldBlock {
+            return Err(error);
+        }
+        if began.elapsed() >= patience {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        thread::sleep(LOOK_AGAIN);
+    }
+    socket.set_nonblocking(false)?;
+    Ok(socket.into())
 }
 
 fn look_up(name: &str) -> Result<Vec<SocketAddr>, ConnectError> {

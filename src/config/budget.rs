@@ -2,6 +2,8 @@
 //!
 //! Pure arithmetic; the command line asks the kernel for the limit.
 
+use crate::server::{LINGERING, most_lingering};
+
 /// Standard input, output and error.
 const STDIO: usize = 3;
 /// Two engines (the service's and the endpoint's) with the workers' epoll and the accept loop's.
@@ -15,10 +17,6 @@ const ENDPOINT: usize = 1 + 2 * 64;
 /// What is open for a moment: `/proc` during a scrape, the configuration during a reload, a socket
 /// that was accepted only to be refused.
 const RESERVE: usize = 32;
-/// Closed connections whose last input is still read and thrown away: at most as many as there
-/// are connections, and at most this.
-const LINGERING: usize = 1024;
-
 /// Fits `max_connections` to a limit of `open_files`, given the number of `listeners` (without the
 /// endpoint's) and of `workers`, each of which may hold one file or socket for its handler.
 ///
@@ -37,20 +35,23 @@ pub(crate) fn fit_connections(
 ) -> Result<(usize, Option<String>), String> {
     let fixed = STDIO + EPOLLS + EVENTFDS + SIGNALS + ENDPOINT + RESERVE + listeners + workers;
     let free = usize::try_from(open_files).unwrap_or(usize::MAX).saturating_sub(fixed);
-    let fitting = (free / 2).max(free.saturating_sub(LINGERING));
-    if max_connections <= fitting {
+    // Beside the connections, those that are closed, and whose last input is still read.
+    let fits = |count: &usize| count.saturating_add(most_lingering(*count)) <= free;
+    if fits(&max_connections) {
         return Ok((max_connections, None));
     }
-    let needed =
-        fixed.saturating_add(max_connections).saturating_add(max_connections.min(LINGERING));
+    let beside = |closing: &usize| free.saturating_sub(*closing);
+    let most = [beside(LINGERING.start()), free / 2, beside(LINGERING.end())];
+    let fitting = most.into_iter().filter(fits).max().unwrap_or(0);
+    let closing = most_lingering(max_connections);
+    let needed = fixed.saturating_add(max_connections).saturating_add(closing);
     let because = format!(
         "limits.max_connections = {max_connections} needs {needed} open files ({max_connections} \
-         clients, {} closing ones, {fixed} for listeners, workers, the endpoint and the rest), but \
-         the limit is {open_files}",
-        max_connections.min(LINGERING)
+         clients, {closing} closing ones, {fixed} for listeners, workers, the endpoint and the \
+         rest), but the limit is {open_files}"
     );
     if fitting == 0 {
-        let least = fixed + 2;
+        let least = fixed + 1 + LINGERING.start();
         Err(format!("{because}: no client fits; raise the limit (ulimit -n) to at least {least}"))
     } else if explicit {
         Err(format!("{because}: raise it (ulimit -n), or set at most {fitting}"))
@@ -61,14 +62,14 @@ pub(crate) fn fit_connections(
 
 #[cfg(test)]
 mod tests {
-    use super::{ENDPOINT, EPOLLS, EVENTFDS, LINGERING, RESERVE, SIGNALS, STDIO, fit_connections};
+    use super::{ENDPOINT, EPOLLS, EVENTFDS, RESERVE, SIGNALS, STDIO, fit_connections};
 
     /// What one listener and four workers leave of the limit for clients and closing ones.
     const FIXED: usize = STDIO + EPOLLS + EVENTFDS + SIGNALS + ENDPOINT + RESERVE + 1 + 4;
 
     #[test]
     fn a_number_that_fits_is_kept() {
-        let limit = (FIXED + 10_000 + LINGERING) as u64;
+        let limit = (FIXED + 10_000 + 1024) as u64;
         for explicit in [false, true] {
             let budget = fit_connections(10_000, explicit, limit, 1, 4);
             assert_eq!(budget, Ok((10_000, None)));
@@ -93,7 +94,7 @@ mod tests {
     #[test]
     fn a_chosen_number_that_does_not_fit_is_refused() {
         let refused = fit_connections(10_000, true, 1024, 1, 4).unwrap_err();
-        let needed = FIXED + 10_000 + LINGERING;
+        let needed = FIXED + 10_000 + 1024;
         let expected = format!(
             "limits.max_connections = 10000 needs {needed} open files (10000 clients, 1024 closing \
              ones, {FIXED} for listeners, workers, the endpoint and the rest), but the limit is \
@@ -107,7 +108,8 @@ mod tests {
     fn without_room_for_a_client_even_the_default_is_refused() {
         let refused = fit_connections(10_000, false, 64, 1, 4).unwrap_err();
         assert!(refused.contains("no client fits"), "{refused}");
-        let least = (FIXED + 2) as u64;
+        // As few clients as there are, a crowd that is refused may linger.
+        let least = (FIXED + 1 + 64) as u64;
         assert_eq!(fit_connections(1, true, least, 1, 4), Ok((1, None)));
         assert!(fit_connections(1, true, least - 1, 1, 4).is_err());
     }

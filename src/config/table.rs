@@ -51,9 +51,10 @@ pub static KEYS: &[Key] = &[
     Key {
         path: "limits.max_connections",
         flag: Some("max-connections"),
-        help: "Clients served at a time; more are told `Busy, try again later.`\n\n\
+        help: "Clients served at a time; what becomes of more, overload.policy says\n\n\
                It must fit the limit of open files: the default is lowered to what fits, with a \
-               warning; a chosen number that does not fit is an error.",
+               warning; a chosen number that does not fit is an error. A reload may lower it, and \
+               raise it again up to what it was at the start.",
         live: true,
         slot: &Field {
             kind: Count { min: 1, max: 1_000_000 },

@@ -1,7 +1,7 @@
 //! The last fifteen minutes, in memory: what happened between one look at the counters and the
 //! next, so that a page opened late has something to show.
 //!
-//! Made by `SideEndpoint`, which owns the thread that looks; read by `status`.
+//! Made by `status`; `SideEndpoint` owns the thread that looks. Read by `status` and `meters`.
 
 use super::interval::Interval;
 use crate::metrics::Snapshot;

@@ -62,7 +62,8 @@ impl From<&Handle> for Observed {
     }
 }
 
-/// A running side endpoint. Its drop stops it, which takes a moment, at most a second.
+/// A running side endpoint. Its drop stops it, which takes a moment, at most a little over a
+/// second.
 #[derive(Debug)]
 #[must_use = "it stops when it is dropped"]
 pub struct SideEndpoint {

@@ -1,7 +1,7 @@
 //! One reading of everything a server counts.
 //!
-//! Made by `server` from its workers' blocks, turned into metric families by the collector and
-//! into answers by `Handle::stats`. Holds numbers only.
+//! Made by `Handle::stats` from the workers' blocks, turned into metric families by the collector
+//! and into JSON by the endpoint's `status`. Holds numbers only.
 
 use std::time::Duration;
 
@@ -61,7 +61,8 @@ pub struct Snapshot {
     pub worker_turns_now: Vec<Option<TurnNow>>,
     /// How many of these turns have run longer than `stuck_after`.
     pub workers_overdue: usize,
-    /// Seconds that all workers together have spent in turns, those under way included.
+    /// Seconds that all workers together have not been waiting in the poller: turns, those under
+    /// way included, and what lies between them.
     pub worker_busy_seconds: f64,
     /// Turns begun.
     pub worker_turns: u64,

@@ -11,7 +11,7 @@ use super::deadlines::Deadlines;
 use super::doors::Doors;
 use super::drain::Drain;
 use super::engine::Engine;
-use super::linger::{DRAIN_LINGER, Lingering, Parting, budget};
+use super::linger::{DRAIN_LINGER, Lingering, Parting, most_lingering};
 use super::listener::{Accepted, Listener};
 use super::live::Seen;
 use super::network::Network;
@@ -78,7 +78,7 @@ impl AcceptLoop {
         let doors = Doors::new(listeners, &poller)?;
         doors.tune(&options);
         let pool = Pool::new();
-        let parting = Parting::new(budget(options.max_connections), FIRST_LINGERING);
+        let parting = Parting::new(most_lingering(options.max_connections), FIRST_LINGERING);
         if let Err(error) = pool.grow(&engine, &options.thread_prefix) {
             pool.finish(&engine, Instant::now() + AT_HOME);
             return Err(io::Error::new(error.kind(), format!("a worker's thread: {error}")));

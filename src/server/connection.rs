@@ -1,7 +1,7 @@
 //! A connection: its socket, and what it keeps between two turns.
 //!
-//! Owned by one slot of the table. Does the non-blocking reads and writes for whoever has it;
-//! knows nothing of messages, workers or deadlines.
+//! Owned by one slot of the table. Does the non-blocking reads and writes for whoever has it, and
+//! says when it has waited too long, and for what; knows no worker and no table.
 
 use super::clock::{Moment, NEVER, nanos};
 use super::close::Reason;

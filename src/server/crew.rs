@@ -143,6 +143,6 @@ impl Crew {
 }
 
 /// What the worker of a place is called.
-pub(super) fn worker_name(place: usize) -> String {
+pub(crate) fn worker_name(place: usize) -> String {
     format!("work-{:02}", place + 1)
 }

@@ -1,6 +1,7 @@
 //! What the accept loop counts, and what others may read of it.
 //!
-//! Held by the engine, written by the accept loop and its parts, read by handles.
+//! Held by the engine, read by handles. The accept loop and its parts alone write the counters;
+//! `lingering` is whoever's that closes, too.
 
 use super::close::{AcceptError, MessageError, PauseCause, Reason, Rejection};
 use crate::metrics::{Block, Counter, Stopwatch, counters};

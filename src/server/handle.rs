@@ -13,7 +13,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Stops, resizes and observes a running [`Server`](super::Server). Cheap to clone; none of its
-/// calls blocks.
+/// calls waits for the server.
 #[derive(Clone)]
 pub struct Handle {
     engine: Arc<Engine>,
@@ -137,7 +137,7 @@ impl Handle {
     }
 
     /// Reads every counter and level. Takes some microseconds, however many connections are open,
-    /// and delays no worker.
+    /// for it reads `/proc` too, and delays no worker.
     #[must_use]
     pub fn stats(&self) -> Snapshot {
         let engine = &*self.engine;

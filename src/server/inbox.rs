@@ -5,7 +5,7 @@
 
 use super::clock::Moment;
 use super::due::Nap;
-use super::linger::{Lingering, budget};
+use super::linger::{Lingering, most_lingering};
 use super::poller::{Alarm, LoopPoller};
 use std::collections::VecDeque;
 use std::io;
@@ -43,7 +43,7 @@ impl Inbox {
         Ok(Self {
             alarm: Alarm::new()?,
             mail: Mutex::default(),
-            most_lingering: budget(max_connections),
+            most_lingering: most_lingering(max_connections),
             nap: Nap::new(),
             // A worker that has never been idle says nothing when it takes its first job.
             ticking: AtomicBool::new(true),
@@ -165,7 +165,7 @@ impl Inbox {
 mod tests {
     use super::Inbox;
     use crate::server::close::Reason;
-    use crate::server::linger::{Lingering, budget};
+    use crate::server::linger::{Lingering, most_lingering};
     use std::os::unix::net::UnixStream;
 
     /// More than the accept loop will keep: the oldest gives way, and is counted by who comes.
@@ -173,7 +173,7 @@ mod tests {
     fn over_the_budget_the_oldest_socket_comes_back() {
         let inbox = Inbox::new(1).unwrap();
         let lingering = |reason| Lingering::new(UnixStream::pair().unwrap().0.into(), Some(reason));
-        let most = budget(1);
+        let most = most_lingering(1);
         assert!(inbox.linger(lingering(Reason::Exit)).is_none());
         for _ in 1..most {
             assert!(inbox.linger(lingering(Reason::Idle)).is_none());

@@ -2,8 +2,8 @@
 //!
 //! A socket that is closed with unread input answers with a reset, and a reset makes the
 //! client's kernel drop replies the client has not read. So our side ends with a shutdown, and
-//! the rest is read until the client ends too, within bounds of time, bytes and number. Used by
-//! the accept loop only, never by a worker.
+//! the rest is read until the client ends too, within bounds of time, bytes and number. The accept
+//! loop does that; a worker only hands it the socket.
 
 use super::clock::{Moment, nanos};
 use super::close::Reason;
@@ -20,10 +20,10 @@ use std::time::Duration;
 
 /// Sockets that linger at a time: as many as may be open, but no fewer than a small crowd that is
 /// refused at once, and no more than this. One more cuts the oldest.
-const BUDGET: RangeInclusive<usize> = 64..=1024;
+pub(crate) const LINGERING: RangeInclusive<usize> = 64..=1024;
 /// How many may linger in a server of so many connections.
-pub(super) fn budget(max_connections: usize) -> usize {
-    max_connections.clamp(*BUDGET.start(), *BUDGET.end())
+pub(crate) fn most_lingering(max_connections: usize) -> usize {
+    max_connections.clamp(*LINGERING.start(), *LINGERING.end())
 }
 
 /// Bytes thrown away for one socket.

@@ -58,10 +58,13 @@ use std::io;
 use std::sync::Arc;
 
 pub use address::Address;
+pub(crate) use crew::worker_name;
 pub use handle::Handle;
+pub(crate) use linger::{LINGERING, most_lingering};
 pub use listener::{ListenError, Listener};
 pub use network::Network;
 pub use options::{MAX_CONNECTIONS, MAX_MESSAGE, MAX_WORKERS, Options, Overload, default_workers};
+pub(crate) use panics::words as panic_words;
 
 /// A server that listens and is ready to run.
 #[must_use = "clients wait until it is run"]
@@ -172,8 +175,8 @@ impl Builder {
         self
     }
 
-    /// Makes the server. Clients that connect from now on wait in the kernel's queue until it
-    /// runs.
+    /// Makes the server. Clients wait in the kernel's queue from the moment its addresses were bound
+    /// until it runs.
     ///
     /// # Errors
     ///

@@ -35,7 +35,7 @@ pub struct Options {
     /// What becomes of clients beyond `max_connections`. Default: [`Overload::Reject`].
     pub overload: Overload,
     /// Longest time that ready connections are left waiting for a worker: while the least wait
-    /// of an interval is above it, those that have waited longer are told
+    /// of an interval is above half of it, those that have waited longer are told
     /// [`Busy`](crate::service::Refusal::Busy) and closed. The interval is 100 ms or four mean
     /// calls, whichever is longer. This is CoDel's rule: a queue that has been short for a moment
     /// absorbs a burst, one that has not is overloaded (Nichols and Jacobson, "Controlling Queue
@@ -72,8 +72,8 @@ pub struct Options {
     /// Length of the kernel's queue of connections not yet accepted. The kernel caps it at
     /// `net.core.somaxconn`. Default: 1,024.
     pub backlog: u32,
-    /// What the threads' names start with (`work-03`, `accept`), for a process with two
-    /// servers. At most 4 bytes are used. Default: none.
+    /// What the workers' thread names start with (before `work-03`), for a process with two
+    /// servers. Its first four ASCII characters are used. Default: none.
     pub thread_prefix: String,
     /// Level at which a connection's opening and closing is logged. Default: debug.
     pub connection_log: log::Level,

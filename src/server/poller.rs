@@ -1,5 +1,5 @@
 //! Readiness: the shared edge-triggered epoll that idle workers wait in, and the accept loop's
-//! own level-triggered one. The only place that knows epoll and eventfd.
+//! own level-triggered one. The only place of the server that knows epoll and eventfd.
 
 use super::schedule::{Events, Signal, Token};
 use rustix::buffer::spare_capacity;

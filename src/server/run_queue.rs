@@ -2,7 +2,8 @@
 //! the time at which they did.
 //!
 //! Filled by the accept loop (new connections), by whoever polls (ready ones) and by workers
-//! (unfinished ones); emptied by workers. The only place that knows crossbeam's channel.
+//! (unfinished ones); emptied by workers. With `pool` the only place that knows crossbeam's
+//! channel.
 
 use super::clock::Moment;
 use super::schedule::Token;

@@ -9,14 +9,16 @@
 //! # The states of a connection
 //!
 //! ```text
-//!   admit            take             park
+//!   admit            take        park, give_back
 //!  Free --> Queued ---------> Serving -------> Parked
 //!             ^  ^  requeue     |  ^              |
-//!             |  +--------------+  |  fire: mine  |
-//!             |                    +--------------+
+//!             |  +--------------+  |  fire: mine, |
+//!             |                    +--- claim ----+
 //!             +-----------------------------------+
 //!                   fire: queued
 //! ```
+//!
+//! `free` leads from `Serving` back to `Free`; `give_back` leads to `Queued` if an event came.
 //!
 //! - Whoever moves a cell *into* `Queued` pushes its token exactly once.
 //! - An event for a connection that is being served is noted in the cell, and makes `park` fail:
@@ -351,7 +353,7 @@ impl Schedule {
     }
 
     /// Moves what is ready into the run queue without waiting: for the accept loop while all
-    /// workers are busy, and for a worker that has found the queue full for a while. Says
+    /// workers are busy, and for a worker that has found work there for a while. Says
     /// whether any was; other signals may stay for as long as no worker sees to them.
     pub(super) fn sweep(&self, floor: &impl Floor, signals: &mut Vec<Signal>) -> bool {
         floor.look(signals);

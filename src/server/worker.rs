@@ -15,7 +15,7 @@ use crate::metrics::Block;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// A worker that always finds the queue full looks into the poller after so many turns ...
+/// A worker that always finds work in the queue looks into the poller after so many turns ...
 const SWEEP_TURNS: u32 = 64;
 /// ... or so much time, so that one flooding client does not keep the others from being seen.
 const SWEEP_TIME: Duration = Duration::from_millis(1);

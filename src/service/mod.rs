@@ -70,7 +70,8 @@ pub trait Service: Send + Sync + 'static {
 
     /// Writes the last words to a client that the engine turns away or cuts off. By default the
     /// text of `refusal`; a protocol with errors of its own overrides it. Must not block: it
-    /// is called once at start for [`Refusal::Busy`], and by workers for the others.
+    /// is called once at start, for the [`Refusal::Busy`] of clients that are not admitted, and by
+    /// workers, for that too if `max_queue_wait` is set.
     fn refuse(&self, refusal: Refusal, reply: &mut Reply<'_>) {
         reply.push(refusal.to_string().as_bytes());
     }
@@ -111,7 +112,8 @@ pub enum Flow {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// All places are taken: `Busy, try again later.`
+    /// No place is free, its address has too many, or it has waited too long for a worker:
+    /// `Busy, try again later.`
     Busy,
     /// A message is longer than `limit` bytes: `Message too long (limit N bytes).`
     TooLong {
@@ -202,7 +204,7 @@ impl<'a> Context<'a> {
         self.peer
     }
 
-    /// Whether the server is draining: a long call may then choose to be short.
+    /// Whether this turn began in a drain: a long call may then choose to be short.
     #[must_use]
     pub fn stopping(&self) -> bool {
         self.stopping

@@ -1,12 +1,14 @@
 //! What the library refuses of those who build a server with it, and what it shows of itself.
 
 use crate::support::{Client, TestServer, talk};
-use socket2::{Domain, Protocol, Socket, Type};
-use std::io::{Read, Write};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr as UnixSocketAddr, UnixListener, UnixStream};
+use std::path::Path;
 use std::time::Duration;
+use welcomed::client::{self, Target};
 use welcomed::protocol::Framing;
 use welcomed::server::{Address, Listener, Server};
 use welcomed::service::{Delayed, Hello};
@@ -49,6 +51,41 @@ fn an_abstract_socket_is_inherited_by_its_name() {
     client.read_to_string(&mut read).unwrap();
     assert_eq!(read, "Welcome!\n");
     assert!(server.stop().is_clean());
+}
+
+/// A Unix socket whose owner accepts nobody, and whose queue is full.
+fn hanging(path: &Path) -> (Socket, Vec<Socket>) {
+    let address = SockAddr::unix(path).unwrap();
+    let unix = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let owner = unix();
+    owner.bind(&address).unwrap();
+    owner.listen(1).unwrap();
+    let mut waiting = Vec::new();
+    loop {
+        let client = unix();
+        client.set_nonblocking(true).unwrap();
+        match client.connect(&address) {
+            Ok(()) => waiting.push(client),
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock);
+                return (owner, waiting);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_unix_socket_that_hangs_holds_neither_a_start_nor_a_client() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("hangs.sock");
+    let _held = hanging(&path);
+    let address: Address = format!("unix:{}", path.display()).parse().unwrap();
+    let error = Listener::bind(&address, 16).unwrap_err().to_string();
+    assert!(error.contains("Address already in use"), "{error}");
+    // After the five seconds that a client has for its connection.
+    let target: Target = address.to_string().parse().unwrap();
+    let error = client::Client::connect(&target, Default::default()).unwrap_err().to_string();
+    assert!(error.contains("hangs.sock") && error.contains("timed out"), "{error}");
 }
 
 #[test]

@@ -18,8 +18,8 @@ mod tests;
 
 use self::backend::{Backend, PATIENCE};
 use crate::config::LogFormat;
+use crate::server::panic_words;
 use log::{Level, LevelFilter, Log, Record};
-use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::env;
 use std::io::{self, IsTerminal, Write};
@@ -109,7 +109,7 @@ fn tell_panic(backend: &Backend, panic: &PanicHookInfo<'_>) {
     let thread = thread::current();
     let name = thread.name().unwrap_or("without a name");
     let place = panic.location().map(ToString::to_string).unwrap_or_default();
-    let words = words(panic.payload());
+    let words = panic_words(panic.payload());
     backend.log(
         &Record::builder()
             .level(Level::Error)
@@ -129,10 +129,4 @@ fn tell_panic(backend: &Backend, panic: &PanicHookInfo<'_>) {
     if name == "main" {
         backend.flush_within(HASTE);
     }
-}
-
-/// The text of a panic, if it has one.
-fn words(payload: &(dyn Any + Send)) -> &str {
-    let text = payload.downcast_ref::<&str>().copied();
-    text.or_else(|| payload.downcast_ref::<String>().map(String::as_str)).unwrap_or("(no text)")
 }
