@@ -161,7 +161,7 @@ fn what_cannot_be_said_is_named() {
     assert_eq!(refused(unknown), Limit::NotMeasured { what: "the service time" });
 
     let wait = |workers| predict(&good, workers).unwrap().wait;
-    assert_eq!(wait(3), Err(Limit::Overloaded { utilization: 1.0 }));
+    assert_eq!(wait(3), Err(Limit::Overloaded { utilisation: 1.0 }));
     assert!(wait(4).is_ok());
     let nearly = predict(&load(385.0, Shape::Exponential), 4).unwrap().wait;
     assert!(matches!(nearly, Err(Limit::NearlyFull { .. })), "{nearly:?}");
@@ -211,7 +211,7 @@ proptest! {
         let advice = observed.advise(Target::MeanWait(0.01));
         prop_assert!(advice.recommended != Ok(0) && !advice.reason.is_empty());
         for it in advice.table {
-            prop_assert!(it.utilization.is_finite());
+            prop_assert!(it.utilisation.is_finite());
             prop_assert!(it.wait.is_err() || it.wait.is_ok_and(|wait| wait.mean.is_finite()));
         }
     }
@@ -243,7 +243,7 @@ proptest! {
             seen.extend(advice.table);
         }
         for prediction in seen {
-            prop_assert!(prediction.utilization.is_finite());
+            prop_assert!(prediction.utilisation.is_finite());
             if let Ok(wait) = prediction.wait {
                 let times = [wait.waiting, wait.mean, wait.p50, wait.p95, wait.p99];
                 prop_assert!(times.iter().all(|it| it.is_finite() && *it >= 0.0), "{wait:?}");
@@ -255,7 +255,7 @@ proptest! {
             service_seconds: numbers[1],
         };
         if let Some(it) = closed.predict(workers) {
-            let numbers = [it.throughput_per_second, it.utilization, it.wait_mean_seconds];
+            let numbers = [it.throughput_per_second, it.utilisation, it.wait_mean_seconds];
             prop_assert!(numbers.iter().all(|it| it.is_finite() && *it >= 0.0), "{it:?}");
         }
     }

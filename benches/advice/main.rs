@@ -76,7 +76,7 @@ pub struct Point {
     live: bool,
     service: Shape,
     workers: usize,
-    utilization: f64,
+    utilisation: f64,
     mean: Pair,
     p99: Pair,
 }
@@ -139,8 +139,8 @@ fn simulated(sizes: &[usize], messages: usize) -> Vec<Point> {
     let of_shape = |service: Shape| {
         let mut points = Vec::new();
         for &workers in sizes {
-            for utilization in [0.5, 0.8, 0.9] {
-                let arrivals_per_second = utilization * workers as f64 / SERVICE;
+            for utilisation in [0.5, 0.8, 0.9] {
+                let arrivals_per_second = utilisation * workers as f64 / SERVICE;
                 let load = load(arrivals_per_second, SERVICE, service.cv2(), messages);
                 let (arrivals, service_seconds) = (Shape::Exponential, SERVICE);
                 let pool =
@@ -154,7 +154,7 @@ fn simulated(sizes: &[usize], messages: usize) -> Vec<Point> {
                 let Ok(wait) = wait(&load, workers) else { continue };
                 let mean = pair(wait.mean, runs.iter().map(|run| run.0).collect());
                 let p99 = pair(wait.p99, runs.iter().map(|run| run.1).collect());
-                points.push(Point { live: false, service, workers, utilization, mean, p99 });
+                points.push(Point { live: false, service, workers, utilisation, mean, p99 });
             }
         }
         points
@@ -179,9 +179,9 @@ fn live_runs(sizes: &[usize], relaxations: f64) -> Result<Vec<Point>, String> {
     let mut points = Vec::new();
     for service in SHAPES {
         for &workers in sizes {
-            for utilization in [0.5, 0.8] {
-                eprintln!("{service:?}, {workers} workers, utilisation {utilization} ...");
-                points.push(live_run(service, workers, utilization, relaxations)?);
+            for utilisation in [0.5, 0.8] {
+                eprintln!("{service:?}, {workers} workers, utilisation {utilisation} ...");
+                points.push(live_run(service, workers, utilisation, relaxations)?);
             }
         }
     }
@@ -192,15 +192,15 @@ fn live_runs(sizes: &[usize], relaxations: f64) -> Result<Vec<Point>, String> {
 fn live_run(
     service: Shape,
     workers: usize,
-    utilization: f64,
+    utilisation: f64,
     relaxations: f64,
 ) -> Result<Point, String> {
     // Of the M/M/c queue (P. M. Morse, "Stochastic properties of waiting lines", 1955), stretched
     // for a longer tail.
-    let relaxation = SERVICE / (workers as f64 * (1.0 - utilization.sqrt()).powi(2))
+    let relaxation = SERVICE / (workers as f64 * (1.0 - utilisation.sqrt()).powi(2))
         * (1.0 + service.cv2()).max(2.0)
         / 2.0;
-    let arrivals_per_second = utilization * workers as f64 / SERVICE;
+    let arrivals_per_second = utilisation * workers as f64 / SERVICE;
     let fewest = 10.0 * relaxations;
     let messages = (arrivals_per_second * relaxations * relaxation).max(fewest) as usize;
     let seed = 1909 + workers as u64;
@@ -228,7 +228,7 @@ fn live_run(
         live: true,
         service,
         workers,
-        utilization: load.offered() / workers as f64,
+        utilisation: load.offered() / workers as f64,
         mean: pair(wait.mean, batches(|batch| batch.iter().sum::<f64>() / batch.len() as f64)),
         p99,
     })
@@ -266,7 +266,7 @@ fn table(title: &str, points: &[Point]) -> bool {
             name(point.service),
             point.service.cv2(),
             point.workers,
-            point.utilization,
+            point.utilisation,
             point.mean.show(),
             point.p99.show(),
         );

@@ -61,7 +61,7 @@ struct Measured {
     per_second: f64,
     service_seconds: f64,
     cpu_seconds: f64,
-    utilization: f64,
+    utilisation: f64,
     wait_seconds: f64,
 }
 
@@ -94,7 +94,7 @@ fn measure(
         per_second: report.throughput(),
         service_seconds: spent(|stats| stats.handler_time.sum),
         cpu_seconds: cpu / messages,
-        utilization: (after.worker_busy_seconds - before.worker_busy_seconds)
+        utilisation: (after.worker_busy_seconds - before.worker_busy_seconds)
             / (seconds * workers as f64),
         wait_seconds: spent(|stats| stats.queue_wait.sum),
     })
@@ -148,8 +148,8 @@ pub fn closed_loops(quick: bool) -> Result<(), String> {
                 think.as_millis(),
                 predicted.throughput_per_second,
                 now.per_second,
-                predicted.utilization,
-                now.utilization,
+                predicted.utilisation,
+                now.utilisation,
                 predicted.wait_mean_seconds * 1e3,
                 now.wait_seconds * 1e3,
             );

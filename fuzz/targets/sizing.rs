@@ -82,9 +82,9 @@ fuzz_target!(|input: Input| {
 });
 
 fn check(prediction: &Prediction) {
-    assert!(prediction.utilization.is_finite() && prediction.utilization >= 0.0, "{prediction:?}");
+    assert!(prediction.utilisation.is_finite() && prediction.utilisation >= 0.0, "{prediction:?}");
     let Ok(wait) = prediction.wait else { return };
-    assert!(prediction.utilization < 1.0);
+    assert!(prediction.utilisation < 1.0);
     assert!((0.0..=1.0).contains(&wait.waiting), "{wait:?}");
     for seconds in [wait.mean, wait.p50, wait.p95, wait.p99] {
         assert!(seconds.is_finite() && seconds >= 0.0, "{prediction:?}");
@@ -144,7 +144,7 @@ fn closed(numbers: &[f64; 12], clients: usize, workers: usize) {
     let bound = closed.bound_per_second(workers, 0.0, 1.0);
     assert!(bound.is_none_or(|bound| bound.is_finite() && bound >= 0.0));
     let Some(prediction) = closed.predict(workers) else { return };
-    assert!(prediction.utilization >= 0.0 && prediction.utilization <= 1.0 + 1e-9);
+    assert!(prediction.utilisation >= 0.0 && prediction.utilisation <= 1.0 + 1e-9);
     assert!(prediction.wait_mean_seconds >= 0.0 && prediction.wait_mean_seconds.is_finite());
     let throughput = prediction.throughput_per_second;
     assert!(throughput >= 0.0 && throughput.is_finite());

@@ -7,6 +7,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::str::FromStr;
@@ -71,7 +72,7 @@ fn connect_unix(path: &Path, patience: Duration) -> io::Result<UnixStream> {
         thread::sleep(LOOK_AGAIN);
     }
     socket.set_nonblocking(false)?;
-    Ok(socket.into())
+    Ok(OwnedFd::from(socket).into())
 }
 
 fn look_up(name: &str) -> Result<Vec<SocketAddr>, ConnectError> {

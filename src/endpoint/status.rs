@@ -70,7 +70,7 @@ fn seen(now: &Snapshot, window: &Interval, ring: &Ring) -> Seen {
     Seen {
         seconds: window.seconds,
         workers: now.workers,
-        utilization: window.utilisation(),
+        utilisation: window.utilisation(),
         saturated: window.saturated(),
         messages: window.messages,
         wait_mean: window.wait_mean(),

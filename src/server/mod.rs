@@ -175,8 +175,8 @@ impl Builder {
         self
     }
 
-    /// Makes the server. Clients wait in the kernel's queue from the moment its addresses were bound
-    /// until it runs.
+    /// Makes the server. Clients wait in the kernel's queue from the moment its addresses were
+    /// bound until it runs.
     ///
     /// # Errors
     ///

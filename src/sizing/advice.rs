@@ -58,10 +58,10 @@ pub enum Warning {
         useful: usize,
     },
     /// Little CPU is left.
-    #[error("the load needs {utilization:.2} of all CPU; times will stretch before workers help")]
+    #[error("the load needs {utilisation:.2} of all CPU; times will stretch before workers help")]
     CpuNearlyFull {
         /// Part of the cores' time.
-        utilization: f64,
+        utilisation: f64,
     },
     /// A longer tail than was tried.
     #[error(
@@ -83,12 +83,12 @@ pub enum Warning {
     },
     /// The pool was full: what arrived is not known, only what it managed.
     #[error(
-        "the workers were {utilization:.2} busy, so more may have arrived than they could do: \
+        "the workers were {utilisation:.2} busy, so more may have arrived than they could do: \
          the size is a lower bound; look again once it has changed"
     )]
     Full {
         /// Of the pool as it was.
-        utilization: f64,
+        utilisation: f64,
     },
     /// Nobody measured how irregular arrivals are.
     #[error("arrivals were taken to be independent of each other (Poisson): bursts are not seen")]
@@ -147,9 +147,9 @@ fn recommend(load: &Load, target: Target) -> Result<usize, Limit> {
     if !(0.0..=1e30).contains(&target.seconds()) {
         return Err(Limit::NotMeasured { what: "the target" });
     }
-    let utilization = load.cpu_utilization();
-    if utilization >= MOST_UTILIZED {
-        return Err(Limit::CpuFull { utilization });
+    let utilisation = load.cpu_utilisation();
+    if utilisation >= MOST_UTILIZED {
+        return Err(Limit::CpuFull { utilisation });
     }
     // A size that the CPU cannot feed is no answer, but one that carries the load must be.
     let stable = sizes(load).find(|size| size.wait.is_ok()).ok_or(Limit::Workers)?.workers;
@@ -177,9 +177,9 @@ fn warnings(load: &Load, target: Target, recommended: Result<usize, Limit>) -> V
     if kept.is_none_or(|wait| target.of(&wait) > target.seconds()) {
         warnings.push(Warning::CpuBound { useful: workers });
     }
-    let utilization = load.cpu_utilization();
-    if utilization >= 0.8 {
-        warnings.push(Warning::CpuNearlyFull { utilization });
+    let utilisation = load.cpu_utilisation();
+    if utilisation >= 0.8 {
+        warnings.push(Warning::CpuNearlyFull { utilisation });
     }
     // The simulation in the tests goes so far.
     if load.service_cv2 > 4.5 {

@@ -23,7 +23,7 @@ pub struct ClosedPrediction {
     /// Messages a second.
     pub throughput_per_second: f64,
     /// Part of the workers' time that is spent, 0 to 1.
-    pub utilization: f64,
+    pub utilisation: f64,
     /// The mean wait for a worker, in seconds.
     pub wait_mean_seconds: f64,
 }
@@ -70,12 +70,12 @@ impl Closed {
         let throughput = busy / service_seconds;
         let prediction = ClosedPrediction {
             throughput_per_second: throughput,
-            utilization: busy / workers as f64,
+            utilisation: busy / workers as f64,
             // Little's law.
             wait_mean_seconds: queued / all / throughput,
         };
         let finite = prediction.throughput_per_second.is_finite()
-            && prediction.utilization.is_finite()
+            && prediction.utilisation.is_finite()
             && prediction.wait_mean_seconds.is_finite();
         finite.then_some(prediction)
     }
@@ -102,7 +102,7 @@ mod tests {
         // Nobody waits for as many workers as clients: X = N/(S+Z).
         let alone = closed(4, 0.3).predict(4).unwrap();
         assert!((alone.throughput_per_second - 10.0).abs() < 1e-9, "{alone:?}");
-        assert!(alone.wait_mean_seconds.abs() < 1e-12 && (alone.utilization - 0.25).abs() < 1e-9);
+        assert!(alone.wait_mean_seconds.abs() < 1e-12 && (alone.utilisation - 0.25).abs() < 1e-9);
         // Two clients, one worker, Z = S: p = 1/5, 2/5, 2/5; busy 4/5, X = 8, Wq = 2/5 / 8.
         let two = closed(2, 0.1).predict(1).unwrap();
         assert!((two.throughput_per_second - 8.0).abs() < 1e-9, "{two:?}");

@@ -4,7 +4,7 @@ use std::fmt;
 
 /// A duration in the unit that suits it: `40 ms`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Human(
+pub(crate) struct Human(
     /// In seconds.
     pub f64,
 );

@@ -22,9 +22,9 @@ mod verdict;
 pub use advice::{Advice, Target, Warning, advise};
 pub use arrivals::arrival_cv2;
 pub use closed::{Closed, ClosedPrediction};
-pub use human::Human;
+pub(crate) use human::Human;
 pub use observed::Observed;
-pub use verdict::{Seen, Verdict, verdict};
+pub(crate) use verdict::{Seen, verdict};
 
 /// Sizes above this are not considered.
 pub const MOST_WORKERS: usize = 4096;
@@ -69,7 +69,7 @@ impl Load {
 
     /// Part of all cores' time that the load needs.
     #[must_use]
-    pub fn cpu_utilization(&self) -> f64 {
+    pub fn cpu_utilisation(&self) -> f64 {
         self.arrivals_per_second * self.cpu_seconds / self.cores
     }
 
@@ -131,25 +131,25 @@ pub enum Limit {
         clients: usize,
     },
     /// The work does not get done.
-    #[error("more work arrives than the workers can do: utilisation {utilization:.2}")]
+    #[error("more work arrives than the workers can do: utilisation {utilisation:.2}")]
     Overloaded {
         /// Offered load by workers, 1 or more.
-        utilization: f64,
+        utilisation: f64,
     },
     /// The wait depends on the last digit of the measurement.
-    #[error("at utilisation {utilization:.2} a wait cannot be predicted, only that it is long")]
+    #[error("at utilisation {utilisation:.2} a wait cannot be predicted, only that it is long")]
     NearlyFull {
         /// Offered load by workers.
-        utilization: f64,
+        utilisation: f64,
     },
     /// The machine is too small.
     #[error(
-        "the CPU is the limit: the load needs {utilization:.2} of it; more workers cannot help, \
+        "the CPU is the limit: the load needs {utilisation:.2} of it; more workers cannot help, \
          more cores or a cheaper handler can"
     )]
     CpuFull {
         /// Part of the cores' time.
-        utilization: f64,
+        utilisation: f64,
     },
     /// A pool of no size, or of a size out of proportion.
     #[error("no size from 1 to {MOST_WORKERS} workers is enough")]
@@ -169,7 +169,7 @@ pub struct Prediction {
     /// How many workers.
     pub workers: usize,
     /// Part of their time that is spent; 1 and above is too much.
-    pub utilization: f64,
+    pub utilisation: f64,
     /// How long messages wait for a worker, or why that is not said.
     pub wait: Result<Wait, Limit>,
 }
@@ -209,14 +209,14 @@ pub fn predict(load: &Load, workers: usize) -> Result<Prediction, Limit> {
 
 /// The same, with Erlang C at hand.
 fn predict_from(load: &Load, workers: usize, waiting: Option<f64>) -> Prediction {
-    let utilization = load.offered() / workers as f64;
+    let utilisation = load.offered() / workers as f64;
     let wait = match (waiting, load.clients) {
         (_, Some(clients)) => Err(Limit::ClosedLoop { clients }),
-        (None, _) => Err(Limit::Overloaded { utilization }),
-        _ if utilization >= MOST_UTILIZED => Err(Limit::NearlyFull { utilization }),
-        (Some(waiting), None) => Ok(wait(load, (workers, utilization), waiting)),
+        (None, _) => Err(Limit::Overloaded { utilisation }),
+        _ if utilisation >= MOST_UTILIZED => Err(Limit::NearlyFull { utilisation }),
+        (Some(waiting), None) => Ok(wait(load, (workers, utilisation), waiting)),
     };
-    Prediction { workers, utilization, wait }
+    Prediction { workers, utilisation, wait }
 }
 
 fn wait(load: &Load, pool: (usize, f64), waiting: f64) -> Wait {

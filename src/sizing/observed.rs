@@ -53,7 +53,7 @@ pub struct Observed {
 impl Observed {
     /// Part of the workers' time that was spent.
     #[must_use]
-    pub fn utilization(&self) -> f64 {
+    pub fn utilisation(&self) -> f64 {
         ratio(self.busy_seconds, self.seconds * self.workers as f64)
     }
 
@@ -88,7 +88,7 @@ impl Observed {
             // A full pool is as regular as its work, whatever arrives.
             arrival_cv2: self
                 .arrival_cv2
-                .filter(|_| self.utilization() < MOST_UTILIZED)
+                .filter(|_| self.utilisation() < MOST_UTILIZED)
                 .unwrap_or(1.0),
             service_seconds: service,
             service_cv2: ratio(variance.max(0.0), service * service),
@@ -119,8 +119,8 @@ impl Observed {
             return advice;
         }
         let warnings = &mut advice.warnings;
-        if self.utilization() >= MOST_UTILIZED {
-            warnings.push(Warning::Full { utilization: self.utilization() });
+        if self.utilisation() >= MOST_UTILIZED {
+            warnings.push(Warning::Full { utilisation: self.utilisation() });
         }
         if self.arrival_cv2.is_none() {
             warnings.push(Warning::ArrivalsAssumed);
@@ -172,7 +172,7 @@ mod tests {
         assert!((load.service_seconds - 121.0 / 12_000.0).abs() < 1e-12);
         assert!((load.service_cv2 - 0.04 * (120.0_f64 / 121.0).powi(2)).abs() < 1e-9, "{load:?}");
         assert_eq!((load.cpu_seconds, load.clients), (0.6 / 12_000.0, None));
-        assert!((load.offered() / 4.0 - minute().utilization()).abs() < 1e-12);
+        assert!((load.offered() / 4.0 - minute().utilisation()).abs() < 1e-12);
         assert_eq!(minute().wait_mean_seconds(), 0.001);
         assert_eq!(Observed::default().load().arrivals_per_second, 0.0);
     }

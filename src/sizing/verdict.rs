@@ -9,13 +9,13 @@ use std::time::Duration;
 
 /// What was seen. Times are in seconds, ratios 0 to 1.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
+pub(crate) struct Seen {
     /// The window's length; all rates and quantiles are over it.
     pub seconds: f64,
     /// Worker threads.
     pub workers: usize,
     /// Part of the workers' time spent in turns.
-    pub utilization: f64,
+    pub utilisation: f64,
     /// Part of the time in which all were busy and someone waited.
     pub saturated: f64,
     /// Messages answered or failed.
@@ -39,7 +39,7 @@ pub struct Seen {
 /// What to do about the pool.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// Too little was seen.
     Unknown,
     /// Nothing.
@@ -55,7 +55,7 @@ pub enum Verdict {
 impl Verdict {
     /// Its name in `/status`.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",
             Self::Fine => "fine",
@@ -81,7 +81,7 @@ const LONG_TURN: Duration = Duration::from_secs(60);
 
 /// The verdict, and the sentence that says why. `advice` is for the same window.
 #[must_use]
-pub fn verdict(seen: &Seen, advice: &Advice) -> (Verdict, String) {
+pub(crate) fn verdict(seen: &Seen, advice: &Advice) -> (Verdict, String) {
     if seen.workers == 0 {
         return (Verdict::Unknown, "No worker is running.".to_owned());
     }
@@ -89,7 +89,7 @@ pub fn verdict(seen: &Seen, advice: &Advice) -> (Verdict, String) {
         return (Verdict::Unknown, "Watching; a few more seconds will tell.".to_owned());
     }
     let (verdict, what) = judge(seen, advice);
-    let percent = (seen.utilization * 100.0).round();
+    let percent = (seen.utilisation * 100.0).round();
     let noun = if seen.workers == 1 { "worker" } else { "workers" };
     (verdict, format!("{} {noun}, {percent} % busy, {what}.", seen.workers))
 }
@@ -105,7 +105,7 @@ fn judge(seen: &Seen, advice: &Advice) -> (Verdict, String) {
         let what = format!("one of them for {} with one turn", Human(turn.as_secs_f64()));
         return (Verdict::Elsewhere, format!("{what}: look whether the handler is stuck"));
     }
-    let full = seen.utilization >= BUSY;
+    let full = seen.utilisation >= BUSY;
     if wait >= NOTICEABLE_WAIT.max(handler / 10.0) {
         return if full && is_bound_by_cpu(seen, advice) {
             let why = "the CPU is the limit, and more workers cannot help";
@@ -137,7 +137,7 @@ fn judge(seen: &Seen, advice: &Advice) -> (Verdict, String) {
     if full {
         return (Verdict::Fine, format!("{waits}: fine, with little in reserve"));
     }
-    if seen.messages == 0 && seen.utilization < 0.01 {
+    if seen.messages == 0 && seen.utilisation < 0.01 {
         return (Verdict::Fine, "nothing to do: fine".to_owned());
     }
     (Verdict::Fine, format!("{waits}: fine"))
@@ -146,7 +146,7 @@ fn judge(seen: &Seen, advice: &Advice) -> (Verdict, String) {
 fn more(seen: &Seen, advice: &Advice) -> String {
     match advice.recommended {
         // A full pool hides what it cannot do.
-        Ok(workers) if workers > seen.workers && seen.utilization >= MOST_UTILIZED => {
+        Ok(workers) if workers > seen.workers && seen.utilisation >= MOST_UTILIZED => {
             format!("at least {workers} are needed")
         }
         Ok(workers) if workers > seen.workers => format!("{workers} would do"),
@@ -157,7 +157,7 @@ fn more(seen: &Seen, advice: &Advice) -> String {
 /// What was measured and what the model says agree that messages wait no longer than they may.
 fn is_enough(seen: &Seen, advice: &Advice) -> bool {
     advice.recommended.is_ok_and(|workers| workers <= seen.workers)
-        && seen.utilization < MOST_UTILIZED
+        && seen.utilisation < MOST_UTILIZED
         && seen.wait_mean.is_some_and(|wait| wait <= DEFAULT_TARGET.seconds())
 }
 
@@ -182,7 +182,7 @@ mod tests {
         Seen {
             seconds: 30.0,
             workers: 8,
-            utilization: 0.5,
+            utilisation: 0.5,
             saturated: 0.0,
             messages: 1000,
             wait_mean: Some(0.0001),
@@ -212,7 +212,7 @@ mod tests {
     #[test]
     fn the_model_says_how_many() {
         let wait_mean = Some(0.0123);
-        let full = Seen { utilization: 0.9, wait_mean, wait_p95: Some(0.04), ..well() };
+        let full = Seen { utilisation: 0.9, wait_mean, wait_p95: Some(0.04), ..well() };
         let says = |seen: &Seen, recommended, end: &str| {
             let (_, sentence) = verdict(seen, &recommending(recommended));
             assert!(sentence.ends_with(end), "{sentence}");
@@ -222,14 +222,14 @@ mod tests {
         let short = Seen { wait_mean: Some(0.009), ..full.clone() };
         let end = "some messages wait 40 ms, the mean is 9 ms: fine, with little in reserve.";
         says(&short, Ok(8), end);
-        let over = Seen { utilization: 0.99, ..full.clone() };
+        let over = Seen { utilisation: 0.99, ..full.clone() };
         says(&over, Ok(9), "messages wait 40 ms: at least 9 are needed.");
         // A load whose peak is small, and yet needs more for what it may wait.
-        let large = Seen { workers: 16, utilization: 0.04, peak_busy_workers: 1.4, ..well() };
+        let large = Seen { workers: 16, utilisation: 0.04, peak_busy_workers: 1.4, ..well() };
         says(&large, Ok(5), "and no busier for 15 minutes: 5 would do.");
 
         let cpu = "messages wait 40 ms: the CPU is the limit, and more workers cannot help.";
-        says(&full, Err(Limit::CpuFull { utilization: 0.97 }), cpu);
+        says(&full, Err(Limit::CpuFull { utilisation: 0.97 }), cpu);
         let warnings = vec![Warning::CpuBound { useful: 2 }];
         let bound = Advice { warnings, ..recommending(Ok(2)) };
         assert_eq!(verdict(&full, &bound).0, Verdict::Elsewhere);
@@ -238,11 +238,11 @@ mod tests {
     #[test]
     fn a_pool_in_order_is_fine() {
         says(well(), Verdict::Fine, "8 workers, 50 % busy, messages wait 200 µs: fine.");
-        let full = Seen { utilization: 0.9, peak_busy_workers: 7.5, ..well() };
+        let full = Seen { utilisation: 0.9, peak_busy_workers: 7.5, ..well() };
         let sentence = "8 workers, 90 % busy, messages wait 200 µs: fine, with little in reserve.";
         says(full, Verdict::Fine, sentence);
         let idle = Seen {
-            utilization: 0.0,
+            utilisation: 0.0,
             messages: 0,
             wait_p95: None,
             handler_p50: None,
@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn waits_at_a_full_pool_ask_for_workers() {
-        let full = Seen { utilization: 0.96, wait_p95: Some(0.04), ..well() };
+        let full = Seen { utilisation: 0.96, wait_p95: Some(0.04), ..well() };
         let sentence = "8 workers, 96 % busy, messages wait 40 ms: more workers would help.";
         says(full.clone(), Verdict::Grow, sentence);
         let one = Seen { workers: 1, wait_p95: Some(1.26), peak_busy_workers: 1.0, ..full };
@@ -295,7 +295,7 @@ mod tests {
 
     #[test]
     fn only_minutes_call_a_pool_too_large_and_its_busiest_moment_counts() {
-        let large = Seen { utilization: 0.04, peak_busy_workers: 1.4, ..well() };
+        let large = Seen { utilisation: 0.04, peak_busy_workers: 1.4, ..well() };
         let sentence = "8 workers, 4 % busy, and no busier for 15 minutes: 2 would do.";
         says(large.clone(), Verdict::Shrink, sentence);
         let short = Seen { history_seconds: 200.0, ..large.clone() };

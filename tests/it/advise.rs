@@ -97,8 +97,8 @@ fn is_sane(report: &Value) {
     assert!(load["service_seconds"].as_f64().unwrap() >= handler, "{report:#}");
     // Two looks at the same workers: their own watches, and messages times time each.
     let offered = load["offered_workers"].as_f64().unwrap();
-    about(&report["utilization"], offered / 4.0, 0.1);
-    about(&report["predicted"]["utilization"], offered / 4.0, 0.001);
+    about(&report["utilisation"], offered / 4.0, 0.1);
+    about(&report["predicted"]["utilisation"], offered / 4.0, 0.001);
     let recommended = report["recommended_workers"].as_f64().unwrap();
     assert!((offered..offered + 8.0).contains(&recommended), "{report:#}");
     assert_eq!(report["workers"], 4);

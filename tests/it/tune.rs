@@ -66,8 +66,8 @@ fn more_workers_answer_more_and_the_prediction_knows() {
         let ratio = number(&measured["throughput_per_second"]) / number(&measured["messages"]);
         assert!((number(&measured["seconds"]) * ratio - 1.0).abs() < 1e-6, "{size}");
         assert!(number(&measured["handler_seconds"]) >= 0.005, "{size}");
-        assert!((0.01..1.5).contains(&number(&measured["utilization"])), "{size}");
-        assert!(number(&measured["cpu_utilization"]) > 0.0, "{size}");
+        assert!((0.01..1.5).contains(&number(&measured["utilisation"])), "{size}");
+        assert!(number(&measured["cpu_utilisation"]) > 0.0, "{size}");
         let errors = measured["errors"].as_object().unwrap();
         assert!(errors.len() > 5 && errors.values().all(|count| *count == 0), "{size}");
         assert_eq!(size["saturated"], false, "a closed loop never is");

@@ -63,7 +63,7 @@ impl Report {
         let (cv2, held) = (load.service_cv2, Human(load.service_seconds));
         writeln!(out, "  handler    {handler} a message, cv2 {cv2:.2}; a worker is held {held}")?;
         writeln!(out, "  CPU        {}", self.cpu())?;
-        let (workers, busy) = (observed.workers, percent(observed.utilization()));
+        let (workers, busy) = (observed.workers, percent(observed.utilisation()));
         let offered = load.offered();
         writeln!(out, "  pool       {workers} workers, {busy} busy: {offered:.2} on average\n")?;
         self.write_now(out)?;
@@ -84,7 +84,7 @@ impl Report {
         let Some(cores) = observed.cores else {
             return format!("{each} a message; of how many cores is not known (--cores)");
         };
-        let part = percent(self.load.cpu_utilization());
+        let part = percent(self.load.cpu_utilisation());
         let useful = self.load.useful_workers();
         format!("{each} a message, {part} of {cores:.0} cores, which {useful} workers keep busy")
     }
@@ -114,13 +114,13 @@ impl Report {
             return Ok(());
         }
         writeln!(out, "  workers  utilisation      mean       p95       p99")?;
-        for Prediction { workers, utilization, wait } in &self.advice.table {
+        for Prediction { workers, utilisation, wait } in &self.advice.table {
             let waits = match wait {
                 Ok(Wait { mean, p95, p99, .. }) => [*mean, *p95, *p99].map(Some).map(cell),
                 Err(_) => [None; 3].map(cell),
             };
             let [mean, p95, p99] = waits;
-            let busy = percent(*utilization);
+            let busy = percent(*utilisation);
             write!(out, "  {workers:>7}{busy:>13}{mean:>10}{p95:>10}{p99:>10}")?;
             let now = self.decisive.seen.observed.workers == *workers;
             let marks = match (self.advice.recommended == Ok(*workers), now) {
@@ -140,7 +140,7 @@ impl Report {
             let observed = &it.seen.observed;
             let rate = observed.load().arrivals_per_second;
             let handler = Human(observed.handler_mean_seconds()).to_string();
-            let busy = percent(observed.utilization());
+            let busy = percent(observed.utilisation());
             let recommended = recommended(it, self.target);
             let recommended = recommended.map_or("-".to_owned(), |workers| workers.to_string());
             let time = time(it.end.unwrap_or(0));
@@ -160,7 +160,7 @@ impl Report {
             json!({
                 "end": it.end,
                 "arrivals_per_second": it.seen.observed.load().arrivals_per_second,
-                "utilization": it.seen.observed.utilization(),
+                "utilisation": it.seen.observed.utilisation(),
                 "recommended_workers": recommended(it, self.target),
             })
         };
@@ -177,7 +177,7 @@ impl Report {
             "warnings": warnings,
             "target": { "of": kind, "wait_seconds": target },
             "workers": observed.workers,
-            "utilization": observed.utilization(),
+            "utilisation": observed.utilisation(),
             "predicted": self.now.as_ref().ok().map(prediction),
             "measured": { "wait_seconds": { "mean": mean, "p95": p95, "p99": p99 } },
             "load": {
@@ -191,7 +191,7 @@ impl Report {
                 "service_cv2": service_cv2,
                 "offered_workers": self.load.offered(),
                 "cpu_seconds": cpu_known.then_some(cpu_seconds),
-                "cpu_utilization": cpu_known.then(|| self.load.cpu_utilization()),
+                "cpu_utilisation": cpu_known.then(|| self.load.cpu_utilisation()),
                 "useful_workers": cpu_known.then(|| self.load.useful_workers()),
             },
             "sizes": self.advice.table.iter().map(prediction).collect::<Vec<_>>(),
@@ -209,7 +209,7 @@ fn prediction(size: &Prediction) -> Value {
     let wait = size.wait.as_ref().ok();
     json!({
         "workers": size.workers,
-        "utilization": size.utilization,
+        "utilisation": size.utilisation,
         "wait_seconds": wait.map(|it| json!({ "mean": it.mean, "p95": it.p95, "p99": it.p99 })),
     })
 }

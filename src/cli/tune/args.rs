@@ -136,11 +136,11 @@ is null:
   wait_from                     `clients` or `server`: see above
   cores, interrupted
   sizes[]                       workers, saturated, and
-    .measured                   {seconds, messages, throughput_per_second, utilization,
-                                saturated_part, handler_seconds, handler_cv2, cpu_utilization,
+    .measured                   {seconds, messages, throughput_per_second, utilisation,
+                                saturated_part, handler_seconds, handler_cv2, cpu_utilisation,
                                 wait_seconds, client_wait_seconds, server_wait_seconds,
                                 latency_seconds, errors, error_example}
-    .predicted                  {throughput_per_second, utilization, wait_seconds}
+    .predicted                  {throughput_per_second, utilisation, wait_seconds}
 
 wait_seconds and its like are {mean, p50, p99}. saturated_part is the part of the time in which
 every worker was busy and a connection waited.";

@@ -40,13 +40,13 @@ pub(super) fn decisive(sweep: &Sweep) -> [Curve; 3] {
         Target::MeanWait(_) => mean(sweep),
         Target::P99Wait(_) => p99(sweep),
     };
-    [throughput(sweep), utilization(sweep), wait]
+    [throughput(sweep), utilisation(sweep), wait]
 }
 
 /// All of them.
 pub(super) fn all(sweep: &Sweep) -> [Curve; 5] {
     let p50 = waits(sweep, "Wait, p50", |wait| wait.p50);
-    [throughput(sweep), utilization(sweep), mean(sweep), p50, p99(sweep)]
+    [throughput(sweep), utilisation(sweep), mean(sweep), p50, p99(sweep)]
 }
 
 fn throughput(sweep: &Sweep) -> Curve {
@@ -55,9 +55,9 @@ fn throughput(sweep: &Sweep) -> Curve {
     Curve { title: "Throughput", note: "messages/s", ..curve }
 }
 
-fn utilization(sweep: &Sweep) -> Curve {
-    let measured = |size: &Size| Some(size.measured.seen.utilization().min(1.0) * 100.0);
-    let curve = curve(sweep, measured, |it| Some(it.utilization * 100.0));
+fn utilisation(sweep: &Sweep) -> Curve {
+    let measured = |size: &Size| Some(size.measured.seen.utilisation().min(1.0) * 100.0);
+    let curve = curve(sweep, measured, |it| Some(it.utilisation * 100.0));
     Curve { title: "Utilisation", note: "% of the workers' time", ..curve }
 }
 

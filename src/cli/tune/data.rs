@@ -89,11 +89,11 @@ fn measured(it: &Measured, waits: Option<Wait>) -> Value {
         "seconds": seen.seconds,
         "messages": seen.messages,
         "throughput_per_second": it.throughput(),
-        "utilization": seen.utilization(),
+        "utilisation": seen.utilisation(),
         "saturated_part": it.saturated_seconds / seen.seconds.max(1e-9),
         "handler_seconds": seen.handler_mean_seconds(),
         "handler_cv2": seen.load().service_cv2,
-        "cpu_utilization": it.cpu_utilization(),
+        "cpu_utilisation": it.cpu_utilisation(),
         "wait_seconds": wait(waits),
         "client_wait_seconds": wait(it.client_wait()),
         "server_wait_seconds": wait(it.server_wait),
@@ -106,7 +106,7 @@ fn measured(it: &Measured, waits: Option<Wait>) -> Value {
 fn predicted(it: &Predicted) -> Value {
     json!({
         "throughput_per_second": it.throughput,
-        "utilization": it.utilization,
+        "utilisation": it.utilisation,
         "wait_seconds": wait(it.waits.known()),
     })
 }

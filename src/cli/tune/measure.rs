@@ -39,7 +39,7 @@ impl Measured {
     }
 
     /// Part of the cores' time that this process, server and load, has taken.
-    pub(super) fn cpu_utilization(&self) -> f64 {
+    pub(super) fn cpu_utilisation(&self) -> f64 {
         let cores = self.seen.cores.unwrap_or(1.0);
         self.seen.cpu_seconds.unwrap_or(0.0) / (self.seen.seconds * cores).max(1e-9)
     }

@@ -27,7 +27,7 @@ pub(super) struct Predicted {
     /// Messages per second.
     pub(super) throughput: f64,
     /// Part of the workers' time that is spent.
-    pub(super) utilization: f64,
+    pub(super) utilisation: f64,
     pub(super) waits: Waits,
 }
 
@@ -36,7 +36,7 @@ impl Model {
     /// each other. If all were full they are of all.
     pub(super) fn new(seen: &[Observed], load: &Load) -> Self {
         let answered = || seen.iter().filter(|it| it.messages > 0);
-        let not_full = |it: &&Observed| it.utilization() < MOST_UTILIZED;
+        let not_full = |it: &&Observed| it.utilisation() < MOST_UTILIZED;
         let mut used: Vec<&Observed> = answered().filter(not_full).collect();
         if used.is_empty() {
             used = answered().collect();
@@ -69,18 +69,18 @@ impl Model {
     }
 
     fn open(&self, workers: usize) -> Option<Predicted> {
-        let Prediction { utilization, wait, .. } = sizing::predict(&self.demand, workers).ok()?;
+        let Prediction { utilisation, wait, .. } = sizing::predict(&self.demand, workers).ok()?;
         let rate = self.demand.arrivals_per_second;
         let by_workers = workers as f64 / self.demand.service_seconds;
         let throughput = rate.min(by_workers).min(self.most_by_cpu());
         let waits = match wait {
-            _ if utilization >= 1.0 || throughput < rate => Waits::Saturated,
+            _ if utilisation >= 1.0 || throughput < rate => Waits::Saturated,
             Ok(wait) => {
                 Waits::Known(Wait { mean: wait.mean, p50: Some(wait.p50), p99: Some(wait.p99) })
             }
             Err(_) => Waits::Unknown,
         };
-        Some(Predicted { workers, throughput, utilization: utilization.min(1.0), waits })
+        Some(Predicted { workers, throughput, utilisation: utilisation.min(1.0), waits })
     }
 
     fn closed(&self, workers: usize, think_seconds: f64) -> Option<Predicted> {
@@ -94,7 +94,7 @@ impl Model {
         Some(Predicted {
             workers,
             throughput,
-            utilization: (throughput * service_seconds / workers as f64).min(1.0),
+            utilisation: (throughput * service_seconds / workers as f64).min(1.0),
             waits: Waits::Known(Wait { mean, p50: None, p99: None }),
         })
     }
@@ -105,7 +105,7 @@ impl Model {
         let predicted = self.predict(seen.workers);
         let is_behind = seen.load().arrivals_per_second < rate * KEEPS_UP;
         predicted.is_some_and(|it| it.waits == Waits::Saturated)
-            || (seen.utilization() >= ALWAYS_BUSY && is_behind)
+            || (seen.utilisation() >= ALWAYS_BUSY && is_behind)
     }
 }
 
@@ -178,10 +178,10 @@ mod tests {
     fn a_closed_loop_is_as_fast_as_its_workers_then_as_its_clients_then_as_the_cores() {
         let model = Model::new(&[second(4, 100)], &load(closed(0), 4));
         let one = model.predict(1).unwrap();
-        assert!(near(one.throughput, 100.0) && near(one.utilization, 1.0), "{one:?}");
+        assert!(near(one.throughput, 100.0) && near(one.utilisation, 1.0), "{one:?}");
         assert!(near(one.waits.known().unwrap().mean, 0.03), "{one:?}");
         let many = model.predict(16).unwrap();
-        assert!(near(many.throughput, 400.0) && near(many.utilization, 0.25), "{many:?}");
+        assert!(near(many.throughput, 400.0) && near(many.utilisation, 0.25), "{many:?}");
         assert!(many.waits.known().unwrap().mean < 1e-6, "{many:?}");
         assert!(!model.saturates(&second(1, 100)));
         // 10 ms of CPU on two cores: 200 a second, and the clients wait for the CPU.
@@ -196,11 +196,11 @@ mod tests {
         let model = Model::new(&[second(4, 150)], &load(open(150.0), 256));
         let one = model.predict(1).unwrap();
         assert_eq!(one.waits, Waits::Saturated);
-        assert!(near(one.throughput, 100.0) && near(one.utilization, 1.0), "{one:?}");
+        assert!(near(one.throughput, 100.0) && near(one.utilisation, 1.0), "{one:?}");
         assert!(model.saturates(&second(1, 100)) && !model.saturates(&second(2, 150)));
         let two = model.predict(2).unwrap();
         let wait = two.waits.known().unwrap();
-        assert!(near(two.throughput, 150.0) && near(two.utilization, 0.75), "{two:?}");
+        assert!(near(two.throughput, 150.0) && near(two.utilisation, 0.75), "{two:?}");
         assert!(wait.p50.unwrap() < wait.mean && wait.mean < wait.p99.unwrap(), "{wait:?}");
         // Nearly full: that the wait is long is all there is to say.
         let nearly = Model::new(&[second(4, 195)], &load(open(195.0), 256));

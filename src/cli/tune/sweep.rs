@@ -107,19 +107,19 @@ impl Sweep {
 
     /// Whether something else than the pool was the limit.
     fn machine(&self) -> Option<String> {
-        let is_full = |it: &&Size| it.measured.cpu_utilization() >= CPU_NEARLY_FULL;
+        let is_full = |it: &&Size| it.measured.cpu_utilisation() >= CPU_NEARLY_FULL;
         if let Some(full) = self.sizes.iter().find(is_full) {
             return Some(format!(
                 "From {} on server and load kept the cores {:.0} % busy: more workers cannot \
                  show what they can do on this machine.",
                 count(full.measured.workers()),
-                full.measured.cpu_utilization() * 100.0,
+                full.measured.cpu_utilisation() * 100.0,
             ));
         }
         // The workers were not the reason: the load is too weak, or others use the cores.
         let share = |it: &Size| Some(it.measured.throughput() / it.predicted?.throughput);
         let is_behind = |it: &&Size| {
-            it.measured.seen.utilization() < MOST_UTILIZED
+            it.measured.seen.utilisation() < MOST_UTILIZED
                 && share(it).is_some_and(|share| share < FAR_BEHIND)
         };
         let behind = self.sizes.iter().find(is_behind)?;
@@ -128,7 +128,7 @@ impl Sweep {
              {:.0} % of its time: the load or the machine was the limit there.",
             count(behind.measured.workers()),
             share(behind)? * 100.0,
-            behind.measured.seen.utilization() * 100.0,
+            behind.measured.seen.utilisation() * 100.0,
         ))
     }
 

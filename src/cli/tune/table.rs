@@ -47,8 +47,8 @@ pub(super) fn cells(size: &Size, is_open: bool) -> Vec<String> {
         measured.workers().to_string(),
         seen(rate(measured.throughput())),
         predicted.map_or_else(unknown, |it| rate(it.throughput)),
-        seen(percent(measured.seen.utilization())),
-        predicted.map_or_else(unknown, |it| percent(it.utilization)),
+        seen(percent(measured.seen.utilisation())),
+        predicted.map_or_else(unknown, |it| percent(it.utilisation)),
     ];
     let of: [fn(&Wait) -> Option<f64>; 3] = [|it| Some(it.mean), |it| it.p50, |it| it.p99];
     for (nth, of) in of.into_iter().enumerate() {
