@@ -2,10 +2,11 @@
 
 use super::Failure;
 use super::load::more_than_zero;
+use super::terminal::print_to;
 use crate::client::{Client, Error, Options, Target};
 use crate::protocol::Framing;
 use std::ffi::OsString;
-use std::io::{self, BufRead, IsTerminal, Read, StdinLock, StdoutLock, Write};
+use std::io::{self, BufRead, IsTerminal, Read, StdinLock, StdoutLock};
 use std::os::unix::ffi::OsStringExt;
 use std::time::Duration;
 
@@ -136,10 +137,7 @@ fn show(output: &mut StdoutLock<'_>, said: Result<Vec<u8>, Error>, hint: &str) -
 }
 
 fn print(output: &mut StdoutLock<'_>, bytes: &[u8]) -> Result<(), Stop> {
-    output.write_all(bytes).and_then(|()| output.flush()).map_err(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Stop::Unread,
-        _ => Failure::failed(format!("cannot write to standard output: {error}")).into(),
-    })
+    if print_to(output, bytes)? { Ok(()) } else { Err(Stop::Unread) }
 }
 
 /// Where the names come from.

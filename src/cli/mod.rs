@@ -25,6 +25,7 @@ mod tune;
 pub(crate) use self::logger::log_line;
 use crate::service::Service;
 use clap::{Parser, Subcommand};
+use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -46,6 +47,11 @@ impl Failure {
     /// Wrong arguments or configuration, or a start that could not be made: exit code 2.
     pub(crate) fn usage(message: impl ToString) -> Self {
         Self { message: message.to_string(), code: 2 }
+    }
+
+    /// The system refused a thread at the start: exit code 2.
+    fn no_thread(whose: &str, error: &io::Error) -> Self {
+        Self::usage(format!("cannot start {whose} thread: {error}"))
     }
 
     /// Stopped with work left undone: exit code 3.

@@ -47,7 +47,7 @@ pub(super) fn run(args: ServeArgs, own: Option<Arc<dyn Service>>) -> Result<(), 
     options.max_connections = max_connections;
 
     logger::init(settings.log_level, settings.log_format)
-        .map_err(|error| Failure::usage(format!("cannot start the log's thread: {error}")))?;
+        .map_err(|error| Failure::no_thread("the log's", &error))?;
     for warning in settings.warnings().iter().chain(&lowered) {
         log::warn!("{warning}");
     }
@@ -124,9 +124,7 @@ fn serve(start: Start, own: Option<Arc<dyn Service>>) -> Result<(), Failure> {
     };
     let server = server.start().map_err(Failure::usage)?;
     signals::watch(signals, reloader)?;
-    notifier
-        .watch(handle.clone())
-        .map_err(|error| Failure::usage(format!("cannot start systemd's thread: {error}")))?;
+    notifier.watch(handle.clone()).map_err(|error| Failure::no_thread("systemd's", &error))?;
     log::info!("{workers} workers");
     log::info!("Waiting for connection...");
     notifier.ready();

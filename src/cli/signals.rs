@@ -44,8 +44,7 @@ pub(super) fn watch(mut signals: Signals, mut reloader: Reloader) -> Result<(), 
         }
     };
     let spawned = thread::Builder::new().name("signals".to_owned()).spawn(watch);
-    let wrong = |error| Failure::usage(format!("cannot start the signals' thread: {error}"));
-    spawned.map(drop).map_err(wrong)
+    spawned.map(drop).map_err(|error| Failure::no_thread("the signals'", &error))
 }
 
 /// The first SIGINT or SIGTERM begins the drain, the second ends the process.

@@ -1,15 +1,17 @@
 //! What the subcommands' output has in common: text from the network, and a reader that has gone.
 
 use super::Failure;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, StdoutLock, Write};
 
 /// Prints all that a subcommand has to say. A reader who has gone has got what he wanted.
 pub(super) fn print(text: &[u8]) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
-    match reader_stays(output.write_all(text).and_then(|()| output.flush())) {
-        Ok(_) => Ok(()),
-        Err(error) => Err(Failure::failed(format!("cannot write to standard output: {error}"))),
-    }
+    print_to(&mut io::stdout().lock(), text).map(drop)
+}
+
+/// Prints now. Says whether the reader is still there.
+pub(super) fn print_to(output: &mut StdoutLock<'_>, text: &[u8]) -> Result<bool, Failure> {
+    let written = reader_stays(output.write_all(text).and_then(|()| output.flush()));
+    written.map_err(|error| Failure::failed(format!("cannot write to standard output: {error}")))
 }
 
 /// Text from the network, fit for a terminal: without control characters other than tab.

@@ -5,12 +5,13 @@
 mod simulation;
 
 use crate::endpoint::get;
+use crate::fetch::serve;
 use crate::prometheus::Prometheus;
 use crate::support::{CleanEnv, Daemon, eventually, talk};
 use serde_json::Value;
 use simulation::Chance;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Command, Output, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -38,25 +39,6 @@ fn report(arguments: &[&str]) -> Value {
     let (out, err) = (text(&output.stdout), text(&output.stderr));
     assert!(output.status.success(), "{out}\n{err}");
     serde_json::from_str(out).unwrap()
-}
-
-/// A server that gives each of its clients this answer.
-fn serve_all(answer: &'static str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    thread::spawn(move || {
-        for client in listener.incoming() {
-            let mut client = client.unwrap();
-            let mut head = BufReader::new(client.try_clone().unwrap());
-            let mut line = String::new();
-            // Up to the empty line: a reset would cost the answer.
-            while head.read_line(&mut line).unwrap() > 2 {
-                line.clear();
-            }
-            client.write_all(answer.as_bytes()).unwrap();
-        }
-    });
-    address
 }
 
 /// Messages at times that know nothing of each other nor of the server, while `during` runs. Who
@@ -178,7 +160,7 @@ fn without_anything_to_go_by_it_fails_and_says_why() {
     let many = ["--range", "30d", "--step", "1m"];
     fails(&[&past[..], &many].concat(), 1, "--range has 43200 steps; Prometheus allows");
     // A server that answers, and not as a Prometheus.
-    let page = serve_all("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>");
+    let page = serve("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>");
     fails(
         &["--prometheus", &page, "--instance", "a"],
         1,

@@ -108,6 +108,21 @@ fn every_framing_payload_and_service_is_answered() {
     }
 }
 
+#[test]
+fn the_text_tells_what_was_sent() {
+    let server = hello(Framing::Line);
+    for (arrivals, told) in [
+        ("constant", "open loop, 200 messages/s, constant arrivals"),
+        ("poisson", "open loop, 200 messages/s, Poisson arrivals"),
+    ] {
+        let open = ["--connections", "2", "--rate", "200", "--arrivals", arrivals];
+        let output = bench(server.address(), &open);
+        assert_exit(&output, 0);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains(told), "{said}");
+    }
+}
+
 /// In an open loop all that was due while the server stalled is late; a closed loop, which would
 /// have sent nothing meanwhile, sees it once on each connection.
 #[test]

@@ -130,9 +130,7 @@ fn a_reply_without_end_is_not_kept_for_ever() {
 #[test]
 fn a_name_that_is_far_too_long_is_refused() {
     let server = Daemon::serve(&["--framing", "line"]);
-    let mut client = Command::new(env!("CARGO_BIN_EXE_welcomed"))
-        .args(["client", &server.service.to_string()])
-        .clean_env()
+    let mut client = program(&["client", &server.service.to_string()])
         .stdin(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()

@@ -92,7 +92,7 @@ fn serve_on(
 }
 
 /// The URL of a server that sends `answer` and closes.
-fn serve(answer: impl Into<Vec<u8>>) -> String {
+pub fn serve(answer: impl Into<Vec<u8>>) -> String {
     let answer = answer.into();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     // The client may have heard enough before all of it is sent.

@@ -49,18 +49,3 @@ fn a_full_disk_is_an_error_and_a_reader_that_has_gone_is_none() {
         assert!(!said.contains("cannot") && !said.contains("panicked"), "{arguments:?}: {said}");
     }
 }
-
-#[test]
-fn reports_in_words_tell_what_was_sent() {
-    let server = Daemon::serve(&["--framing", "line"]);
-    let service = server.service.to_string();
-    let bench = ["bench", &service, "-c", "2", "--rate", "200", "--duration", "300ms"];
-    for (more, told) in [
-        (["--arrivals", "constant"], "open loop, 200 messages/s, constant arrivals"),
-        (["--arrivals", "poisson"], "open loop, 200 messages/s, Poisson arrivals"),
-    ] {
-        let output = welcomed(&[&bench[..], &more].concat(), Stdio::piped());
-        let said = String::from_utf8(output.stdout).unwrap();
-        assert!(output.status.success() && said.contains(told), "{said}");
-    }
-}

@@ -2,9 +2,10 @@
 //! nearer deadline than the accept loop knows of, and an accept loop that arms the slot and goes to
 //! sleep meanwhile. It must not sleep past the deadline.
 
+use crate::alarm::Alarm;
 use crate::check;
 use crate::due::{Due, Nap};
-use loom::sync::{Condvar, Mutex};
+use loom::sync::Mutex;
 use loom::thread;
 use std::sync::Arc;
 
@@ -29,9 +30,7 @@ struct Slot {
     due: Due,
     nap: Nap,
     mail: Mutex<bool>,
-    /// It stays rung until it is heard.
-    rung: Mutex<bool>,
-    alarm: Condvar,
+    alarm: Alarm,
 }
 
 impl Slot {
@@ -48,8 +47,7 @@ impl Slot {
         if is_news {
             *self.mail.lock().unwrap() = true;
             if self.nap.outlasts(NEAR) {
-                *self.rung.lock().unwrap() = true;
-                self.alarm.notify_one();
+                self.alarm.ring();
             }
         }
     }
@@ -63,11 +61,7 @@ impl Slot {
             let has_mail = || missing != Missing::LookAtTheMail && *self.mail.lock().unwrap();
             if !self.nap.begin(Some(armed), has_mail) && armed > NEAR {
                 // Only the alarm ends this sleep in time.
-                let mut rung = self.rung.lock().unwrap();
-                while !*rung {
-                    rung = self.alarm.wait(rung).unwrap();
-                }
-                *rung = false;
+                self.alarm.wait();
             }
             if armed <= NEAR {
                 return;
@@ -86,8 +80,7 @@ fn a_nearer_deadline_comes(missing: Missing) {
             due: Due::new(),
             nap: Nap::new(),
             mail: Mutex::new(false),
-            rung: Mutex::new(false),
-            alarm: Condvar::new(),
+            alarm: Alarm::new(),
         });
         slot.due.arm(NOW, 0);
         slot.due.set(FAR);

@@ -19,6 +19,7 @@ mod clock {
     pub const NEVER: Moment = Moment::MAX;
 }
 
+mod alarm;
 mod deadlines;
 #[path = "../../src/server/due.rs"]
 mod due;
@@ -29,8 +30,7 @@ mod schedule;
 mod vacancy;
 mod world;
 
-use loom::sync::Condvar;
-use loom::sync::Mutex;
+use alarm::Alarm;
 use loom::thread;
 use schedule::Wants;
 use std::sync::Arc;
@@ -202,18 +202,13 @@ fn a_late_event_does_not_touch_the_next_tenant() {
 struct Place {
     taken: AtomicUsize,
     vacancy: Vacancy,
-    /// The accept loop's alarm: it stays rung until it is heard.
-    rung: Mutex<bool>,
-    alarm: Condvar,
+    alarm: Alarm,
 }
 
 impl Place {
     fn free(&self) {
         self.taken.store(0, Ordering::Relaxed);
-        self.vacancy.freed(|| {
-            *self.rung.lock().unwrap() = true;
-            self.alarm.notify_one();
-        });
+        self.vacancy.freed(|| self.alarm.ring());
     }
 
     /// Waits until the place is free, as the accept loop does.
@@ -223,11 +218,7 @@ impl Place {
             if self.vacancy.await_one(|| !second_look || is_full()) {
                 break;
             }
-            let mut rung = self.rung.lock().unwrap();
-            while !*rung {
-                rung = self.alarm.wait(rung).unwrap();
-            }
-            *rung = false;
+            self.alarm.wait();
         }
         self.vacancy.settle();
         self.taken.store(1, Ordering::Relaxed);
@@ -239,8 +230,7 @@ fn a_place_is_waited_for(second_look: bool) {
         let place = Arc::new(Place {
             taken: AtomicUsize::new(1),
             vacancy: Vacancy::new(),
-            rung: Mutex::new(false),
-            alarm: Condvar::new(),
+            alarm: Alarm::new(),
         });
         let freeing = {
             let place = Arc::clone(&place);

@@ -81,14 +81,13 @@ fn check_count() -> Result<(), Failure> {
     if env::var_os("LISTEN_PID").is_some_and(for_others) {
         return Ok(());
     }
-    let is_count = count.to_str().is_some_and(|count| count.parse::<u16>().is_ok());
-    if is_count {
-        return Ok(());
-    }
-    Err(Failure::usage(format!(
-        "LISTEN_FDS is `{}`; allowed is the number of sockets that were passed to this process",
-        count.to_string_lossy()
-    )))
+    let count = count.to_string_lossy();
+    count.parse::<u16>().map(drop).map_err(|_| {
+        Failure::usage(format!(
+            "LISTEN_FDS is `{count}`; allowed is the number of sockets that were passed to this \
+             process"
+        ))
+    })
 }
 
 fn take(passed: &mut ListenFd, index: usize) -> Result<Listener, String> {
