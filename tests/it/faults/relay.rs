@@ -1,7 +1,6 @@
 //! A bad network: a relay between clients and a server that delays what it carries and cuts it
 //! into pieces.
 
-use super::base::reset;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
@@ -74,9 +73,22 @@ fn deliver(carried: &Receiver<(Instant, Carried)>, mut to: TcpStream, piece: usi
             // The other side may be gone already.
             Carried::End => drop(to.shutdown(Shutdown::Write)),
             Carried::Reset => {
-                to.shutdown(Shutdown::Both).ok();
-                return reset(to);
+                let socket = socket2::SockRef::from(&to);
+                socket.set_linger(Some(Duration::ZERO)).unwrap();
+                to.shutdown(Shutdown::Read).ok();
+                return;
             }
         }
     }
+}
+
+#[test]
+fn a_reset_is_carried_as_one() {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let weather = Weather { delay: Duration::from_millis(5), piece: 7 };
+    let mut client = TcpStream::connect(relay(server.local_addr().unwrap(), weather, 1)).unwrap();
+    let (served, _) = server.accept().unwrap();
+    super::base::reset(served);
+    let error = client.read(&mut [0]).unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
