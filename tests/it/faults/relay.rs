@@ -1,6 +1,7 @@
 //! A bad network: a relay between clients and a server that delays what it carries and cuts it
 //! into pieces.
 
+use super::base::reset;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, channel};
@@ -73,10 +74,10 @@ fn deliver(carried: &Receiver<(Instant, Carried)>, mut to: TcpStream, piece: usi
             // The other side may be gone already.
             Carried::End => drop(to.shutdown(Shutdown::Write)),
             Carried::Reset => {
-                let socket = socket2::SockRef::from(&to);
-                socket.set_linger(Some(Duration::ZERO)).unwrap();
+                // Wakes who reads from it, whose descriptor is the socket's last but one. An end
+                // of what we send would hide the reset.
                 to.shutdown(Shutdown::Read).ok();
-                return;
+                return reset(to);
             }
         }
     }
@@ -88,7 +89,7 @@ fn a_reset_is_carried_as_one() {
     let weather = Weather { delay: Duration::from_millis(5), piece: 7 };
     let mut client = TcpStream::connect(relay(server.local_addr().unwrap(), weather, 1)).unwrap();
     let (served, _) = server.accept().unwrap();
-    super::base::reset(served);
+    reset(served);
     let error = client.read(&mut [0]).unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
 }
