@@ -14,7 +14,11 @@ use std::io;
 use std::time::Duration;
 
 /// How long accepting pauses when the machine has no descriptors left: at first, and at most.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// Who comes when there are some again is accepted well within a second.
+const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
+
+/// Pauses come close together while the want lasts; a line in the log this often is enough.
+const COMPLAIN_EVERY: Duration = Duration::from_secs(1);
 
 /// The listeners of one server.
 #[derive(Debug)]
@@ -122,8 +126,7 @@ impl Doors {
         let length = self.pause.map_or(PAUSE.0, |last| (last.length * 2).min(PAUSE.1));
         let fd = matches!(errno, Errno::MFILE | Errno::NFILE);
         let cause = if fd { PauseCause::Fd } else { PauseCause::Pressure };
-        // Pauses come close together while it lasts; a line a second is enough.
-        if self.complained_at.is_none_or(|at| now - at >= nanos(PAUSE.1)) {
+        if self.complained_at.is_none_or(|at| now - at >= nanos(COMPLAIN_EVERY)) {
             self.complained_at = Some(now);
             log::error!(cause = cause.label(); "accepting pauses for {length:?}: {errno}");
         }

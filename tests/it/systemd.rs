@@ -86,8 +86,9 @@ fn systemd_hears_of_the_start_the_pool_and_the_stop() {
 fn the_watchdog_is_fed_while_the_server_lives_also_when_all_workers_are_blocked() {
     let systemd = Systemd::new();
     let mut command = systemd.command(&["--workers", "1", "--work-delay", "1h"]);
-    let mut server = Daemon::start(command.env("WATCHDOG_USEC", "40000"));
+    // Before the start: what is sent while nobody listens yet is kept for later.
     let started = Instant::now();
+    let mut server = Daemon::start(command.env("WATCHDOG_USEC", "40000"));
     for _ in 0..5 {
         systemd.until("WATCHDOG=1\n");
     }
@@ -116,8 +117,10 @@ fn a_watchdog_that_is_for_another_process_is_not_fed() {
     command.env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1");
     let server = Daemon::start(&mut command);
     systemd.until("READY=1\n");
-    server.connect().expect("Welcome!");
-    systemd.until("STATUS=4 workers, 0 busy, 0 connections\n");
+    let mut client = server.connect();
+    client.expect("Welcome!");
+    // It stays, so that whoever looks late sees it too.
+    systemd.until("STATUS=4 workers, 0 busy, 1 connections\n");
     server.stop();
     assert!(systemd.rest().iter().all(|message| !message.starts_with("WATCHDOG")));
 }

@@ -1,11 +1,47 @@
-//! More than there is room for: a client that floods, and clients that come and go.
+//! More than there is room for: an address that takes all places, a client that floods, clients
+//! that come and go, and ten times the load.
 
-use super::base::Patient;
+use super::base::{Patient, connect_from};
 use crate::support::{Client, eventually, talk};
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
+
+const BUSY: &str = "Busy, try again later.\n";
+
+#[test]
+fn one_address_cannot_take_all_places() {
+    let server = Patient::new("[limits]\nmax_connections_per_ip = 10\n");
+    let connect = |last: u8| Client::of(connect_from([127, 0, 0, last], server.service));
+    let many: Vec<Client> = (0..100).map(|_| connect(9)).collect();
+    let mut other = connect(10);
+    other.expect("Welcome!");
+    talk(&mut other, &["Ann"]);
+    let (mut served, mut refused) = (Vec::new(), 0);
+    for mut client in many {
+        match client.line().as_str() {
+            "Welcome!\n" => served.push(client),
+            line => {
+                assert_eq!((line, client.rest().as_str()), (BUSY, ""));
+                refused += 1;
+            }
+        }
+    }
+    assert_eq!((served.len(), refused), (10, 90));
+    server.until("welcomed_connections_rejected_total{reason=\"per_ip\"}", 90.0);
+    // A place is given back, whichever way its connection ended.
+    assert_eq!(served.pop().unwrap().send("exit\n").rest(), "");
+    eventually("its place is free", || connect(9).line() == "Welcome!\n");
+    drop(served);
+    server.until("welcomed_connections{state=\"parked\"}", 1.0);
+    for _ in 0..10 {
+        connect(9).expect("Welcome!").send("exit\n").rest();
+    }
+    drop(other);
+    server.is_restored();
+}
 
 /// One client keeps its messages coming without waiting for replies, 50 wait for theirs.
 #[test]
@@ -115,5 +151,122 @@ fn churn(connections: usize) {
     let grown = server.memory("VmRSS:").saturating_sub(before);
     eprintln!("{connections} connections, {rate:.0} a second, {grown} bytes more memory");
     assert!(grown < 4 << 20, "{grown} bytes");
+    server.is_restored();
+}
+
+/// What clients that send one message per connection saw.
+#[derive(Default)]
+struct Seen {
+    /// From the moment at which each was due to its reply.
+    served: Vec<Duration>,
+    refused: usize,
+    /// How late they came themselves.
+    late: Vec<Duration>,
+}
+
+impl Seen {
+    /// Connects, says a name, hears its reply or the refusal.
+    fn visit(&mut self, address: SocketAddr, due: Instant) {
+        let mut client = Client::connect(address);
+        client.send("Ann\n");
+        let mut line = client.line();
+        if line == "Welcome!\n" {
+            line = client.line();
+        }
+        match line.as_str() {
+            "Hello, Ann!\n" => self.served.push(due.elapsed()),
+            line => {
+                assert_eq!((line, client.rest().as_str()), (BUSY, ""));
+                self.refused += 1;
+            }
+        }
+    }
+
+    fn add(&mut self, mut other: Self) {
+        self.served.append(&mut other.served);
+        self.late.append(&mut other.late);
+        self.refused += other.refused;
+    }
+}
+
+fn p99(times: &mut [Duration]) -> Duration {
+    times.sort_unstable();
+    times[times.len() * 99 / 100]
+}
+
+/// So many a second, at even distances, whatever becomes of those before: an open loop.
+fn arrive(address: SocketAddr, per_second: f64, time: Duration) -> Seen {
+    let (began, next) = (Instant::now(), AtomicUsize::new(0));
+    let visitor = || {
+        let mut seen = Seen::default();
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed) as f64;
+            let after = Duration::from_secs_f64(number / per_second);
+            if after >= time {
+                return seen;
+            }
+            let due = began + after;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            seen.late.push(due.elapsed());
+            seen.visit(address, due);
+        }
+    };
+    // Enough that one is free whenever one is due: nobody is there for as long as a second.
+    join_all(per_second as usize, visitor)
+}
+
+/// As many a second as `clients` get through, each back as soon as it was served: a closed loop.
+fn return_at_once(address: SocketAddr, clients: usize, time: Duration) -> Seen {
+    let until = Instant::now() + time;
+    join_all(clients, || {
+        let mut seen = Seen::default();
+        while Instant::now() < until {
+            seen.visit(address, Instant::now());
+        }
+        seen
+    })
+}
+
+fn join_all(count: usize, client: impl Fn() -> Seen + Sync) -> Seen {
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..count).map(|_| scope.spawn(&client)).collect();
+        let mut all = Seen::default();
+        clients.into_iter().for_each(|client| all.add(client.join().unwrap()));
+        all
+    })
+}
+
+#[test]
+#[ignore = "takes one and a half minutes: see faults.rs"]
+fn ten_times_the_load_leaves_the_goodput_and_ends_without_a_trace() {
+    const LONGEST: Duration = Duration::from_millis(200);
+    const WORK: Duration = Duration::from_millis(40);
+    let second = Duration::from_secs(1);
+    let config = "[pool]\nworkers = 4\n[overload]\nmax_queue_wait = \"200ms\"\n";
+    let server = Patient::with(config, &["--work-delay", "40ms"]);
+    let address = server.service;
+    // As many as there are workers, and one each that waits, keep them all busy.
+    let peak = return_at_once(address, 8, 3 * second).served.len() as f64 / 3.0;
+    let mut calm = arrive(address, peak / 2.0, 10 * second);
+    let mut flood = arrive(address, 10.0 * peak, 60 * second);
+    arrive(address, peak / 2.0, 2 * second);
+    let mut after = arrive(address, peak / 2.0, 10 * second);
+    let goodput = flood.served.len() as f64 / 60.0;
+    let answered = flood.served.len() + flood.refused;
+    let late = p99(&mut flood.late);
+    let [calm, flood, after_p99] =
+        [&mut calm, &mut flood, &mut after].map(|seen| p99(&mut seen.served));
+    eprintln!(
+        "peak {peak:.0}/s; ten times that: {goodput:.0}/s served ({:.2} of the peak), p99 {flood:?} \
+         with at most {LONGEST:?} in the queue and {WORK:?} of work; p99 at half the peak {calm:?} \
+         before and {after_p99:?} two seconds after; clients came late by {late:?} (p99)",
+        goodput / peak,
+    );
+    assert_eq!(answered, (600.0 * peak).ceil() as usize, "everyone is served or refused");
+    assert!(late < WORK, "no open loop: clients came late by {late:?}");
+    assert!(goodput >= 0.9 * peak, "{goodput} of {peak}");
+    assert!(flood < 3 * (LONGEST + WORK) / 2, "{flood:?}");
+    assert_eq!(after.refused, 0);
+    assert!(after_p99 < 3 * calm / 2, "{after_p99:?} after, {calm:?} before");
     server.is_restored();
 }
