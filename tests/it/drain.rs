@@ -1,9 +1,10 @@
 //! Stopping at any moment: what was owed is sent once and in order, nothing more, and it ends.
 
 use crate::endpoint::{get, scrape};
-use crate::support::{CleanEnv, Client, Daemon, PATIENCE, TestServer, count, eventually};
+use crate::faults::base::Patient;
+use crate::support::{CleanEnv, Client, Daemon, PATIENCE, TestServer, eventually};
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
@@ -12,7 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use welcomed::protocol::Framing;
 use welcomed::server::Options;
-use welcomed::service::{Delayed, Hello};
+use welcomed::service::Hello;
 
 fn short(milliseconds: u64) -> Duration {
     Duration::from_millis(milliseconds)
@@ -81,10 +82,13 @@ fn live(mut client: Client, habit: Habit, sure: &AtomicUsize, stopped: impl Fn()
     Book { owed: stopped(), sent, answered }
 }
 
-/// One server and twelve clients, of which three have each habit, stopped after `pause`.
-fn stop_after(pause: Duration, delay: Duration) {
+/// One server and twelve clients, of which three have each habit, told to end after `pause`. Says
+/// how long that took.
+fn stop_after(pause: Duration, delay: Duration) -> Duration {
     const HABITS: [Habit; 4] = [Habit::Idle, Habit::Busy, Habit::Pipelining, Habit::Half];
-    let server = TestServer::start(options(), Delayed::new(Hello, delay));
+    let delay = format!("{}us", delay.as_micros());
+    let mut server =
+        Daemon::serve(&["--framing", "line", "--workers", "3", "--work-delay", &delay]);
     let sure: Vec<AtomicUsize> = (0..12).map(|_| AtomicUsize::new(0)).collect();
     let owed: Vec<AtomicUsize> = (0..12).map(|_| AtomicUsize::new(0)).collect();
     thread::scope(|scope| {
@@ -99,24 +103,70 @@ fn stop_after(pause: Duration, delay: Duration) {
         for (owed, sure) in owed.iter().zip(&sure) {
             owed.store(sure.load(Ordering::SeqCst), Ordering::SeqCst);
         }
-        server.handle.stop();
+        server.signal("TERM");
+        let told = Instant::now();
         for (n, client) in clients.into_iter().enumerate() {
             let book = client.join().unwrap();
             assert!(book.answered >= book.owed, "{:?}: {} owed", HABITS[n % 4], book.owed);
             assert!(book.answered <= book.sent, "{:?}: more than asked", HABITS[n % 4]);
         }
-    });
-    let handle = server.handle.clone();
-    assert!(server.stop().is_clean());
-    assert!(count(&handle.stats().closed, "drain") > 0);
+        let (status, said) = server.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+        told.elapsed()
+    })
 }
 
 #[test]
 fn stopped_at_any_moment_every_message_is_answered_once_and_in_order() {
     // As many moments as have time; each run is another interleaving.
-    for run in 0..100 {
-        stop_after(Duration::from_micros(run * 137 % 5000), Duration::from_micros(run * 7 % 400));
-    }
+    let run = |run: u64| {
+        stop_after(Duration::from_micros(run * 137 % 5000), Duration::from_micros(run * 7 % 400))
+    };
+    let longest = (0..100).map(run).max().unwrap();
+    eprintln!("the longest of 100 drains took {longest:?}");
+    // A call takes 0.4 ms at most; no time-out of a client's, the first of which is 10 s, is met.
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+}
+
+/// Who is impatient does not wait for clients who never stop: they lose what is left, and nothing
+/// that they get is wrong.
+#[test]
+fn a_second_signal_ends_a_busy_drain_at_once() {
+    let mut server =
+        Daemon::serve(&["--framing", "line", "--workers", "2", "--work-delay", "30ms"]);
+    thread::scope(|scope| {
+        let clients: Vec<_> = (0..8)
+            .map(|_| {
+                let mut client = server.connect();
+                client.expect("Welcome!");
+                client.send((0..2000).map(|n| format!("{n}\n")).collect::<String>());
+                // Cut off, with a reset or an end, amid a minute of replies.
+                scope.spawn(move || {
+                    let mut read = Vec::new();
+                    client.reader.read_to_end(&mut read).ok();
+                    String::from_utf8(read).unwrap()
+                })
+            })
+            .collect();
+        let metrics = server.metrics.unwrap();
+        eventually("all are at work", || scrape(metrics)["welcomed_messages_total"] > 16.0);
+        server.signal("TERM");
+        eventually("it drains", || scrape(metrics)["welcomed_draining"] == 1.0);
+        server.signal("TERM");
+        let told = Instant::now();
+        let (status, said) = server.wait();
+        assert_eq!(status.code(), Some(3), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+        // The drain alone would have had 30 s and taken them.
+        assert!(told.elapsed() < Duration::from_secs(10), "{:?}", told.elapsed());
+        for client in clients {
+            let read = client.join().unwrap();
+            let whole = read.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            for (n, line) in whole.enumerate() {
+                assert_eq!(line, format!("Hello, {n}!\n"));
+            }
+        }
+    });
 }
 
 #[test]
@@ -214,11 +264,18 @@ fn a_thousand_signals_at_bad_moments() {
 /// before it looks at the clock.
 #[test]
 fn a_stopped_and_continued_process_closes_only_who_said_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("welcomed.toml");
-    fs::write(&file, "[timeouts]\nidle = '1s'\nmessage = '1s'\n").unwrap();
-    let server = Daemon::serve(&["--config", file.to_str().unwrap(), "--framing", "line"]);
-    let metrics = server.metrics.unwrap();
+    stopped_for(short(1500), "[timeouts]\nidle = '1s'\nmessage = '1s'\n");
+}
+
+#[test]
+#[ignore = "takes 70 s: see faults.rs"]
+fn a_process_that_was_stopped_for_70_seconds() {
+    stopped_for(Duration::from_secs(70), "[timeouts]\nidle = '30s'\n");
+}
+
+/// Stopped for a time that is longer than the time-outs of this configuration.
+fn stopped_for(time: Duration, config: &str) {
+    let server = Patient::new(config);
     let mut clients: Vec<Client> = (0..4).map(|_| server.connect()).collect();
     for client in &mut clients {
         client.expect("Welcome!");
@@ -226,22 +283,24 @@ fn a_stopped_and_continued_process_closes_only_who_said_nothing() {
     let [mut silent, mut speaks, mut half, mut whole] = clients.try_into().ok().unwrap();
     half.send("An");
     whole.send("Bo");
-    eventually("all are parked", || scrape(metrics)["welcomed_connection_parks_total"] >= 4.0);
+    let parks = || server.scrape()["welcomed_connection_parks_total"];
+    eventually("all are parked", || parks() >= 4.0);
     server.signal("STOP");
     speaks.send("Ann\n");
     whole.send("b\n");
     // Longer than the time-outs: this is what is waited for.
-    thread::sleep(short(1500));
+    thread::sleep(time);
     server.signal("CONT");
     speaks.expect("Hello, Ann!");
     whole.expect("Hello, Bob!");
-    assert_eq!(silent.rest(), "");
-    assert_eq!(half.rest(), "");
-    eventually("both are counted", || {
-        let samples = scrape(metrics);
-        let closed = |reason: &str| {
-            samples[&format!("welcomed_connections_closed_total{{reason=\"{reason}\"}}")]
-        };
-        closed("read_timeout") == 1.0 && closed("idle") >= 1.0
+    for late in [&mut silent, &mut half] {
+        late.socket.set_read_timeout(Some(time + PATIENCE)).unwrap();
+        assert_eq!(late.rest(), "");
+    }
+    server.until("welcomed_connections_closed_total{reason=\"read_timeout\"}", 1.0);
+    eventually("the silent one is counted", || {
+        server.scrape()["welcomed_connections_closed_total{reason=\"idle\"}"] >= 1.0
     });
+    drop((silent, speaks, half, whole));
+    server.is_restored();
 }

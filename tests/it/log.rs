@@ -2,6 +2,7 @@
 //! there, and that nobody has to read it.
 
 use crate::endpoint::scrape;
+use crate::faults::base::Base;
 use crate::support::{CleanEnv, Client, Daemon, eventually, talk};
 use serde_json::Value;
 use std::fs::{self, File};
@@ -52,11 +53,13 @@ fn lost(server: &Daemon) -> f64 {
 fn unread(arguments: &[&str], visit: fn(&Daemon)) -> Daemon {
     let server =
         Daemon::serve(&[&["--log-level", "debug", "--framing", "line"], arguments].concat());
+    let base = Base::of(&server);
     assert_eq!(lost(&server), 0.0);
     eventually("lines are lost", || {
         (0..500).for_each(|_| visit(&server));
         lost(&server) > 0.0
     });
+    base.is_restored(&server);
     server
 }
 

@@ -382,14 +382,12 @@ fn a_reload_whose_file_cannot_be_read_changes_nothing() {
     client.expect("Welcome!");
     let forbid = |server: &Configured| {
         server.write("[pool]\nworkers = 3\n");
-        fs::set_permissions(&server.file, Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&server.file, Permissions::from_mode(0o000)).unwrap();
     };
-    let wrong: [(&dyn Fn(&Configured), &str); 3] = [
-        (&Configured::be_gone, "No such file"),
-        (&Configured::be_a_folder, "Is a directory"),
-        (&forbid, "Permission denied"),
-    ];
-    for (spoil, _) in &wrong {
+    let spoil: [&dyn Fn(&Configured); 3] =
+        [&Configured::be_gone, &Configured::be_a_folder, &forbid];
+    let reasons = ["No such file", "Is a directory", "Permission denied"];
+    for spoil in spoil {
         spoil(&server);
         server.reload();
         assert_eq!(server.metric("welcomed_config_last_reload_successful"), 0.0);
@@ -402,8 +400,8 @@ fn a_reload_whose_file_cannot_be_read_changes_nothing() {
     drop(client);
     let (_, said) = server.daemon.stop();
     let lines: Vec<_> = said.lines().filter(|line| line.contains("was not reloaded")).collect();
-    assert_eq!(lines.len(), wrong.len(), "{said}");
-    for (line, (_, reason)) in lines.iter().zip(&wrong) {
+    assert_eq!(lines.len(), reasons.len(), "{said}");
+    for (line, reason) in lines.iter().zip(reasons) {
         assert!(line.contains("cannot read") && line.contains(reason), "{reason}: {line}");
     }
 }

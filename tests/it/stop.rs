@@ -121,7 +121,9 @@ fn a_drain_that_takes_too_long_cuts_off_and_says_how_many() {
     let stopped = Instant::now();
     let report = server.stop();
     assert_eq!((report.cut, report.stuck), (1, 1));
-    assert!(stopped.elapsed() >= Duration::from_millis(200), "{:?}", stopped.elapsed());
+    let took = stopped.elapsed();
+    assert!(took >= Duration::from_millis(200), "{took:?}");
+    assert!(took < Duration::from_secs(5), "{took:?}");
     drop(release);
 }
 

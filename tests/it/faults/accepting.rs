@@ -16,6 +16,7 @@ fn without_descriptors_the_server_waits_calmly() {
     let server = Patient::new("");
     let mut old = server.connect();
     old.expect("Welcome!");
+    let said_before = server.log().lines().count();
     limit_files(server.pid(), server.files() + 5);
     let clients: Vec<Client> = (0..50).map(|_| server.connect()).collect();
     let complaints = || server.log().matches("accepting pauses").count();
@@ -25,13 +26,17 @@ fn without_descriptors_the_server_waits_calmly() {
     let (lasted, cpu) = (began.elapsed(), server.cpu() - cpu);
     talk(&mut old, &["still", "served"]);
     assert!(cpu < lasted / 20, "{cpu:?} of processor time in {lasted:?}");
-    assert!(complaints() as f64 <= 2.0 + began.elapsed().as_secs_f64(), "{}", server.log());
+    let lines = server.log().lines().count() - said_before;
+    assert!(lines as f64 <= 2.0 + began.elapsed().as_secs_f64(), "{}", server.log());
     limit_files(server.pid(), 20000);
     let returned = Instant::now();
     for mut client in clients {
         client.expect("Welcome!");
     }
-    eprintln!("{cpu:?} in {lasted:?}; all are in {:?} after the limit", returned.elapsed());
+    let served = returned.elapsed();
+    eprintln!("{cpu:?} in {lasted:?}; all are in {served:?} after the limit");
+    // A pause is half a second at most; the rest is for a machine that has other things to do.
+    assert!(served < Duration::from_secs(5), "{served:?}");
     drop(old);
     let samples = server.scrape();
     assert!(samples["welcomed_accept_errors_total{code=\"emfile\"}"] >= 2.0);
@@ -43,24 +48,41 @@ fn without_descriptors_the_server_waits_calmly() {
 
 #[test]
 fn errors_of_the_machine_pause_accepting() {
+    // 100 + 200 + 400 ms: no loop that hammers the kernel.
+    machine_errors(3, Duration::from_millis(700));
+}
+
+#[test]
+#[ignore = "takes half a minute: see faults.rs"]
+fn twenty_errors_of_the_machine() {
+    // And from then on each half a second.
+    machine_errors(20, Duration::from_millis(700 + 17 * 500));
+}
+
+/// So many errors in a row, of each of three kinds, keep a client waiting for `pauses`.
+fn machine_errors(count: u32, pauses: Duration) {
     for (errno, cause) in [("ENFILE", "fd"), ("ENOBUFS", "pressure"), ("ENOMEM", "pressure")] {
         let server = Patient::new("");
-        let fault = format!("error={errno}:when=1..3");
+        let fault = format!("error={errno}:when=1..{count}");
         let faults = [("accept4", fault.as_str())];
         let Some(injector) = Injector::attach(&server, Threads::First, &faults) else { return };
         let began = Instant::now();
         let mut client = server.connect();
         client.expect("Welcome!");
-        // 100 + 200 + 400 ms: no loop that hammers the kernel.
-        assert!(began.elapsed() > Duration::from_millis(690), "{errno}: {:?}", began.elapsed());
+        let waited = began.elapsed();
+        eprintln!("{errno}: {waited:?} of pauses, {pauses:?} expected");
+        // A pause is a few microseconds shorter seen from here.
+        assert!(waited > pauses - pauses / 50, "{errno}: {waited:?}");
+        // 500 ms each at most, in spite of a machine that has other things to do.
+        assert!(waited < pauses + Duration::from_secs(5), "{errno}: {waited:?}");
         drop(client);
         let samples = server.scrape();
         let code = format!("welcomed_accept_errors_total{{code=\"{}\"}}", errno.to_lowercase());
-        assert_eq!(samples[&code], 3.0, "{errno}");
+        assert_eq!(samples[&code], f64::from(count), "{errno}");
         let pauses = format!("welcomed_accept_pauses_total{{cause=\"{cause}\"}}");
-        assert_eq!(samples[&pauses], 3.0, "{errno}");
+        assert_eq!(samples[&pauses], f64::from(count), "{errno}");
         server.is_restored();
-        assert_eq!(injector.end()["accept4"], 3);
+        assert_eq!(injector.end()["accept4"], count as usize);
     }
 }
 

@@ -4,6 +4,7 @@ use super::base::Patient;
 use super::clients::SLACK;
 use crate::support::{Client, eventually};
 use std::thread;
+use std::time::{Duration, Instant};
 
 #[test]
 fn ten_thousand_panics_cost_a_connection_each_and_nothing_else() {
@@ -86,8 +87,10 @@ fn a_worker_thread_that_ends_is_replaced_and_counted() {
         let mut client: Client = server.connect();
         client.send("end-the-worker\n").expect("Internal error.");
         assert_eq!(client.rest(), "");
+        let told = Instant::now();
         server.until("welcomed_worker_restarts_total", f64::from(ended));
         eventually("as many as before", || server.scrape()["welcomed_workers"] == 2.0);
+        assert!(told.elapsed() < Duration::from_secs(5), "{:?}", told.elapsed());
         other.send("served\n").expect("served");
     }
     drop(other);

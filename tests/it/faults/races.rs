@@ -74,11 +74,12 @@ fn halves(messages: u32) {
         while sent.elapsed() < pause {
             std::hint::spin_loop();
         }
-        // A wake-up that is lost would be found by the message's deadline, and close.
         client.send("second\n").expect("first, second");
         latest = latest.max(sent.elapsed());
     }
     eprintln!("{messages} messages, the latest answered after {latest:?}");
+    // A lost wake-up would be found by the message's deadline, in 10 s, or by somebody else's.
+    assert!(latest < Duration::from_secs(5), "{latest:?}");
     drop(client);
     server.is_restored();
 }

@@ -1,11 +1,13 @@
 //! A world that is not as it should be when the program starts: who started it has closed its
 //! standard streams, left signals ignored or blocked, or the machine has no threads left.
 
-use super::base::{Patient, has};
+use super::base::{Base, Patient, follow, has};
 use super::strace::{Injector, Threads, of};
+use crate::endpoint::scrape;
 use crate::support::{CleanEnv, Daemon, SERVE, eventually, talk};
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
 
@@ -143,4 +145,53 @@ fn a_worker_that_cannot_be_started_is_asked_for_again() {
     server.reload("[pool]\nworkers = 1\n");
     server.until("welcomed_workers", 1.0);
     server.is_restored();
+}
+
+/// A limit of the kernel's, as `TasksMax=` and `ulimit -u` set them, and not an injected error.
+/// Root has none, so this is another user.
+#[test]
+fn a_user_without_threads_left_has_the_workers_that_there_are() {
+    let user = (50_000 + std::process::id() % 10_000).to_string();
+    let become_user = ["--reuid", &user, "--regid", &user, "--clear-groups"];
+    let allowed = Command::new("setpriv").args(become_user).arg("true").output();
+    if !has("setpriv") || !allowed.unwrap().status.success() {
+        eprintln!("SKIPPED: only root can become another user");
+        return;
+    }
+    // Where that user may read.
+    let folder = tempfile::tempdir().unwrap();
+    fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
+    let [program, config] = ["welcomed", "welcomed.toml"].map(|name| folder.path().join(name));
+    fs::copy(env!("CARGO_BIN_EXE_welcomed"), &program).unwrap();
+    let workers =
+        |count: usize| fs::write(&config, format!("[pool]\nworkers = {count}\n")).unwrap();
+    workers(2);
+    let mut command = Command::new("prlimit");
+    command.args(["--nproc=16:10000", "setpriv"]).args(become_user).arg(program).args(SERVE);
+    command.args(["--framing", "line", "--config"]).arg(&config);
+    let mut server = Daemon::start(command.clean_env().stdin(Stdio::null()));
+    let (log, _) = follow(&mut server);
+    let base = Base::of(&server);
+    let now = || scrape(server.metrics.unwrap())["welcomed_workers"];
+    let mut client = server.connect();
+    client.expect("Welcome!");
+    workers(64);
+    server.signal("HUP");
+    let complaint = "a worker thread could not be started";
+    eventually("it says so", || log.lock().unwrap().contains(complaint));
+    let there_are = now();
+    assert!((3.0..16.0).contains(&there_are), "{there_are} workers");
+    talk(&mut client, &["still", "served"]);
+    // The limit of a process is its user's business.
+    let mut relent = Command::new("setpriv");
+    relent.args(become_user).args(["prlimit", "--nproc=10000", "--pid"]);
+    assert!(relent.arg(server.pid().to_string()).status().unwrap().success());
+    eventually("all that are wanted", || now() == 64.0);
+    workers(2);
+    server.signal("HUP");
+    eventually("as many as at the start", || now() == 2.0);
+    drop(client);
+    base.is_restored(&server);
+    server.signal("TERM");
+    assert_eq!(server.wait_unread().code(), Some(0));
 }
