@@ -40,8 +40,8 @@
 //!
 //! # What always holds
 //!
-//! 1. A connection has one owner at a time: the run queue, a worker, or, parked, its slot in the
-//!    table.
+//! 1. A connection has one owner at a time: the run queue, a worker, the accept loop while it
+//!    closes it, or, parked, nobody: it stands in its slot of the table.
 //! 2. Everything is bounded, by a number in [`Options`](server::Options) or a constant beside it.
 //! 3. The way back to the queue never blocks.
 //! 4. A connection with a whole message in its buffer is never parked, unless unsent output holds
@@ -57,6 +57,7 @@ pub mod bench;
 pub mod cli;
 pub mod client;
 pub mod config;
+mod dial;
 pub mod endpoint;
 pub mod fetch;
 #[cfg(feature = "fuzzing")]

@@ -22,8 +22,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("sizing", &[]),
     ("server", &["service", "protocol", "metrics"]),
     ("endpoint", &["service", "protocol", "metrics", "server", "sizing"]),
-    ("client", &["protocol", "server"]),
-    ("fetch", &[]),
+    ("client", &["dial", "protocol", "server"]),
+    ("fetch", &["dial"]),
     ("config", &["service", "protocol", "server"]),
 ];
 
@@ -49,7 +49,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap_complete", &["src/cli/completions.rs"]),
     ("clap_mangen", &["src/cli/man.rs"]),
     ("signal_hook", &["src/cli"]),
-    ("socket2", &["src/server", "src/client", "src/fetch/dial.rs"]),
+    ("socket2", &["src/server", "src/client", "src/dial.rs"]),
     ("hdrhistogram", &["src/bench"]),
     ("indicatif", &["src/cli"]),
     ("listenfd", &["src/cli/systemd"]),

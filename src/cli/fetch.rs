@@ -1,15 +1,14 @@
 //! `welcomed fetch`: arguments in; the head, the notes, the bar and the file out.
 
 use super::Failure;
+use super::interrupt::Interrupt;
+use super::save::Save;
 use super::terminal::{printable, reader_stays};
-use crate::fetch::{self, Error, Head, Observer, Options, Redirect, Save, Url};
+use crate::fetch::{self, Error, Head, Observer, Options, Redirect, Url};
 use bytesize::ByteSize;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How many redirects `--location` follows.
@@ -104,7 +103,9 @@ struct Download {
     started: Instant,
     received: u64,
     bar: Option<ProgressBar>,
-    interrupted: Arc<AtomicBool>,
+    /// Watched for once there is a file under construction to remove. Before that a signal ends
+    /// the process.
+    interrupt: Option<Interrupt>,
 }
 
 impl Download {
@@ -115,20 +116,8 @@ impl Download {
             started: Instant::now(),
             received: 0,
             bar: None,
-            interrupted: Arc::default(),
+            interrupt: None,
         }
-    }
-
-    /// Lets a signal end the fetch in order from here on, so that the file under construction is
-    /// removed. Before that there is nothing to remove, and a signal ends the process.
-    fn watch_signals(&self) -> io::Result<()> {
-        for signal in [SIGINT, SIGTERM] {
-            let flag = Arc::clone(&self.interrupted);
-            // The second one means it.
-            signal_hook::flag::register_conditional_default(signal, Arc::clone(&flag))?;
-            signal_hook::flag::register(signal, flag)?;
-        }
-        Ok(())
     }
 
     /// Makes the bar, hidden: it measures the rate from here on, should it be shown.
@@ -200,7 +189,7 @@ impl Observer for Download {
             Target::File(path) => {
                 // Whoever does not read the head may still want the file.
                 reader_stays(to_stdout(|output| writeln!(output, "{head}")))?;
-                self.watch_signals()?;
+                self.interrupt = Some(Interrupt::catch()?);
                 self.file = Some(Save::create(path).map_err(|error| cannot_write(path, &error))?);
             }
         }
@@ -221,6 +210,6 @@ impl Observer for Download {
 
     fn go_on(&mut self) -> bool {
         self.show_progress();
-        !self.interrupted.load(Ordering::Relaxed)
+        !self.interrupt.as_ref().is_some_and(Interrupt::came)
     }
 }

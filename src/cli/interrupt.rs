@@ -1,6 +1,4 @@
-//! The signals that end a measurement: the first in order, the second at once.
-//!
-//! Called by `bench` and `tune`.
+//! The signals that end a measurement or a fetch: the first in order, the second at once.
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag::{register, register_conditional_default};

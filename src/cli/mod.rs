@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, clippy::exit)] // a program speaks and ends
 
 mod advise;
+mod bar;
 mod bench;
 mod check;
 mod client;
@@ -14,6 +15,7 @@ mod logger;
 mod man;
 mod reload;
 mod report;
+mod save;
 mod serve;
 mod settings;
 mod signals;

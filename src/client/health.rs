@@ -2,11 +2,12 @@
 
 use super::stream::Stream;
 use super::target::{ConnectError, Target};
+use crate::dial::Deadline;
 use crate::protocol::ParseError;
 use std::fmt;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A probe's page is a line or two; more is not read.
 const LONGEST_ANSWER_BYTES: u64 = 1 << 16;
@@ -51,23 +52,22 @@ pub enum Error {
     },
 }
 
-/// Asks `url`. All of it, but for the look-up of a host's name, may take `patience`.
+/// Asks `url`. All of it, the look-up of a host's name included, may take `patience`.
 ///
 /// # Errors
 /// It cannot be reached, or does not answer in HTTP in time.
 pub fn ask(url: &Url, patience: Duration) -> Result<Answer, Error> {
-    let start = Instant::now();
-    // Not quite nothing: the system refuses to try for no time at all.
-    let left = || patience.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
-    let mut stream = url.target.connect(left)?;
-    let answer = exchange(&mut stream, url, left())
+    let deadline = Deadline::within(Some(patience));
+    let mut stream = url.target.connect(&deadline)?;
+    let answer = exchange(&mut stream, url, &deadline)
         .map_err(|error| Error::Silent { url: url.clone(), error })?;
     parse(&answer).ok_or_else(|| Error::NotHttp { url: url.clone() })
 }
 
-fn exchange(stream: &mut Stream, url: &Url, patience: Duration) -> io::Result<Vec<u8>> {
-    stream.set_deadline(Some(patience));
-    stream.set_write_timeout(Some(patience))?;
+fn exchange(stream: &mut Stream, url: &Url, deadline: &Deadline) -> io::Result<Vec<u8>> {
+    let left = deadline.left().map_err(|_| io::ErrorKind::TimedOut)?;
+    stream.set_deadline(left);
+    stream.set_write_timeout(left)?;
     // HTTP/1.0: the end of the stream is the end of the page, and nothing comes in chunks.
     let Url { target, path } = url;
     stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: {target}\r\n\r\n").as_bytes())?;

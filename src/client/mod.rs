@@ -23,6 +23,7 @@ mod target;
 
 pub use target::{ConnectError, Target};
 
+use crate::dial::Deadline;
 use crate::protocol::Framing;
 use std::borrow::Cow;
 use std::fmt;
@@ -30,7 +31,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::time::Duration;
 use stream::Stream;
 
-/// For each address of a host; a network that drops our packets would take minutes.
+/// For the look-up and all addresses; a network that drops our packets would take minutes.
 const CONNECT_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How long the end waits for the server's end.
@@ -159,12 +160,12 @@ pub struct Client {
 
 impl Client {
     /// Connects to the first of the target's addresses that answers. Blocks, for at most five
-    /// seconds with each of them beside the look-up of a host's name.
+    /// seconds, the look-up of a host's name included.
     ///
     /// # Errors
-    /// None of them does; the error names each.
+    /// None of them does; the error names each, and says what came of the last.
     pub fn connect(target: &Target, options: Options) -> Result<Self, ConnectError> {
-        let stream = target.connect(|| CONNECT_PATIENCE)?;
+        let stream = target.connect(&Deadline::within(Some(CONNECT_PATIENCE)))?;
         // A socket that takes no timeout would be a broken one, and its first use says so.
         stream.set_write_timeout(options.reply_timeout).ok();
         // In `raw` a reply is what one read returns, so that should be all that there is.

@@ -85,8 +85,8 @@ impl Interval {
             rejected: difference(total(&before.rejected), total(&now.rejected)),
             received_bytes: difference(before.received_bytes, now.received_bytes),
             sent_bytes: difference(before.sent_bytes, now.sent_bytes),
-            queue_wait: added(&before.queue_wait, &now.queue_wait),
-            handler_time: added(&before.handler_time, &now.handler_time),
+            queue_wait: now.queue_wait.since(&before.queue_wait),
+            handler_time: now.handler_time.since(&before.handler_time),
             handler_seconds_squared: grown_by(
                 before.handler_seconds_squared,
                 now.handler_seconds_squared,
@@ -182,17 +182,6 @@ fn difference(before: u64, now: u64) -> u64 {
 
 fn grown_by(before: f64, now: f64) -> f64 {
     if now >= before { now - before } else { now }
-}
-
-fn added(before: &Distribution, now: &Distribution) -> Distribution {
-    let mut new = now.clone();
-    if now.count() >= before.count() {
-        for (new, before) in new.counts.iter_mut().zip(&before.counts) {
-            *new = new.saturating_sub(*before);
-        }
-        new.sum = grown_by(before.sum, now.sum);
-    }
-    new
 }
 
 fn include(sum: &mut Distribution, other: &Distribution) {

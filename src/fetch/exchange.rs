@@ -4,8 +4,8 @@
 //! `head` and `body`.
 
 use super::body::Body;
-use super::dial::{self, Deadline};
 use super::{Error, Head, Observer, Url};
+use crate::dial::{self, Deadline};
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;

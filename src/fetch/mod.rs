@@ -1,9 +1,8 @@
 //! The tutorial's web client: one GET over a plain socket, the head here, the body there.
 //!
 //! Owns the way from a URL to a whole body: [`Url`] (what can be asked for), the exchange (one
-//! request on one connection), the head and the body's end, and [`Save`] (a file that appears
-//! only when whole). Called by `welcomed fetch`; it prints nothing and reports to an
-//! [`Observer`].
+//! request on one connection), the head and the body's end. Called by `welcomed fetch`; it prints
+//! nothing, writes no file and reports to an [`Observer`].
 //!
 //! HTTP/1.1 with `Connection: close`, no TLS, no content codings. Everything that a server sends
 //! is bounded: 64 KiB and 128 fields of head, 16 interim answers, the lines between chunks; the
@@ -11,21 +10,18 @@
 
 mod body;
 mod chunked;
-mod dial;
 mod exchange;
 mod head;
-mod save;
 mod url;
 
-use dial::{Deadline, TimeIsUp};
+use crate::dial::{Deadline, TimeIsUp};
 use exchange::Exchange;
 use std::io;
 use std::time::Duration;
 
+pub use crate::dial::{Error as DialError, Tried};
 pub use chunked::ChunkError;
-pub use dial::{Error as DialError, Tried};
 pub use head::Head;
-pub use save::Save;
 pub use url::{Url, UrlError};
 
 /// How far a fetch may go. By default: no limits, and no redirects.
@@ -83,7 +79,7 @@ pub trait Observer {
 pub enum Error {
     /// There is no connection.
     #[error(transparent)]
-    Connect(#[from] dial::Error),
+    Connect(#[from] crate::dial::Error),
     /// The connection failed.
     #[error("the connection failed: {0}")]
     Connection(#[source] io::Error),

@@ -39,6 +39,21 @@ impl Distribution {
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
+
+    /// What has come since `before`, a distribution over the same bounds. One that has less in it
+    /// than before began anew meanwhile, so all of it has come since.
+    #[must_use]
+    pub fn since(&self, before: &Self) -> Self {
+        if self.count() < before.count() {
+            return self.clone();
+        }
+        let counts = self.counts.iter().zip(&before.counts);
+        Self {
+            bounds: self.bounds,
+            counts: counts.map(|(now, before)| now.saturating_sub(*before)).collect(),
+            sum: (self.sum - before.sum).max(0.0),
+        }
+    }
 }
 
 /// A server's counters and levels at one moment. Counters never fall. Read while the server

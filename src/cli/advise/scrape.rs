@@ -73,12 +73,8 @@ fn summary(looks: &[Look], cores: Option<f64>) -> Result<Seen, String> {
         .collect();
     let mean =
         |name| looks.iter().filter_map(|it| it.metrics.sum(name)).sum::<f64>() / looks.len() as f64;
-    let mut waits = last.metrics.distribution("welcomed_queue_wait_seconds")?;
-    let before = first.metrics.distribution("welcomed_queue_wait_seconds")?;
-    for (count, before) in waits.counts.iter_mut().zip(&before.counts) {
-        *count = count.saturating_sub(*before);
-    }
-    waits.sum = grown("welcomed_queue_wait_seconds_sum")?;
+    let waits = |look: &Look| look.metrics.distribution("welcomed_queue_wait_seconds");
+    let waits = waits(last)?.since(&waits(first)?);
     let handler = "welcomed_message_duration_seconds_sum{phase=\"handler\"}";
     let observed = Observed {
         seconds: (last.at - first.at).as_secs_f64(),
@@ -116,6 +112,8 @@ impl Metrics {
     /// A histogram without labels of its own, over the buckets that this version has.
     fn distribution(&self, name: &str) -> Result<Distribution, String> {
         let mut distribution = Distribution::new(SECONDS);
+        let sum = format!("{name}_sum");
+        distribution.sum = self.sum(&sum).ok_or_else(|| format!("there is no {sum}"))?;
         let start = format!("{name}_bucket{{le=\"");
         let buckets = self.series().filter_map(|(series, count)| {
             let bound = series.strip_prefix(&start)?.strip_suffix("\"}")?;

@@ -1,36 +1,25 @@
-//! What a human sees while the load runs, and the signals that end it.
+//! What a human sees while the load runs.
 
-use super::super::interrupt::Interrupt;
+use super::super::bar::Bar;
 use crate::bench::{Load, Progress, Stop};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io;
 use std::time::Duration;
 
-const TEMPLATE: &str = "{wide_bar} {msg}";
-
-/// The bar, on a terminal only, and whether a signal has come.
+/// The bar over warm-up and measurement.
 pub(super) struct Live {
-    bar: ProgressBar,
+    pub(super) bar: Bar,
     all: Duration,
     warm_up: Duration,
-    interrupt: Interrupt,
 }
 
 impl Live {
-    /// From here on a signal ends the load in order, and a second one the process.
     pub(super) fn start(load: &Load) -> io::Result<Self> {
-        let interrupt = Interrupt::catch()?;
         let measured = match load.measured {
             Stop::After(time) => time,
             Stop::Messages(_) => Duration::ZERO,
         };
         let all = load.warm_up + measured;
-        // Hidden where standard error is no terminal.
-        let target = ProgressDrawTarget::stderr();
-        let bar = ProgressBar::with_draw_target(Some(all.as_millis() as u64), target);
-        let style = ProgressStyle::with_template(TEMPLATE);
-        bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        Ok(Self { bar, all, warm_up: load.warm_up, interrupt })
+        Ok(Self { bar: Bar::start(all)?, all, warm_up: load.warm_up })
     }
 
     /// Shows how far it has come; says whether to go on.
@@ -49,17 +38,6 @@ impl Live {
                 format!("{rate:.0} messages/s, p99 {p99:.2?}{errors}")
             }
         };
-        self.bar.set_message(message);
-        let elapsed = progress.elapsed.unwrap_or_default();
-        self.bar.set_position(elapsed.min(self.all).as_millis() as u64);
-        !self.interrupted()
-    }
-
-    pub(super) fn clear(&self) {
-        self.bar.finish_and_clear();
-    }
-
-    pub(super) fn interrupted(&self) -> bool {
-        self.interrupt.came()
+        self.bar.show(progress.elapsed.unwrap_or_default().min(self.all), message)
     }
 }

@@ -38,11 +38,11 @@ pub(super) fn run(args: BenchArgs) -> Result<(), Failure> {
     let outputs = Outputs::open("bench", |(load, report)| text::text(load, report), &wanted)?;
     let live = Live::start(&load).map_err(Failure::usage)?;
     let report = bench::watch(&load, |progress| live.show(progress));
-    live.clear();
+    live.bar.clear();
     let report = report.map_err(|error| failure(&error))?;
     let done = (load, report);
     outputs.write(&done)?;
-    judge(&args, &done.1, live.interrupted())
+    judge(&args, &done.1, live.bar.interrupted())
 }
 
 /// What was done, and what came of it.

@@ -1,8 +1,8 @@
 //! Where reports go: files, and standard output.
 
 use super::super::Failure;
+use super::super::save::Save;
 use super::super::terminal::print;
-use crate::fetch::Save;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 

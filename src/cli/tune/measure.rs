@@ -6,7 +6,7 @@ use super::choice::count;
 use super::plan::Plan;
 use super::wait::Wait;
 use crate::bench::{self, Load, Progress, Report};
-use crate::metrics::{Distribution, Snapshot};
+use crate::metrics::Snapshot;
 use crate::server::{Address, Handle, Listener, Options, Server};
 use crate::sizing::Observed;
 use rustix::time::{ClockId, clock_gettime};
@@ -149,8 +149,8 @@ impl Window<'_> {
 
 fn measured(workers: usize, first: &Look, last: &Look, report: Report) -> Measured {
     let (before, now) = (&first.stats, &last.stats);
-    let waits = grown(&before.queue_wait, &now.queue_wait);
-    let handler = grown(&before.handler_time, &now.handler_time);
+    let waits = now.queue_wait.since(&before.queue_wait);
+    let handler = now.handler_time.since(&before.handler_time);
     let grown_by = |what: fn(&Snapshot) -> f64| (what(now) - what(before)).max(0.0);
     let count = waits.count();
     let seen = Observed {
@@ -175,15 +175,5 @@ fn measured(workers: usize, first: &Look, last: &Look, report: Report) -> Measur
         }),
         seen,
         report,
-    }
-}
-
-/// What a distribution has gained.
-fn grown(before: &Distribution, now: &Distribution) -> Distribution {
-    let counts = now.counts.iter().zip(&before.counts);
-    Distribution {
-        bounds: now.bounds,
-        counts: counts.map(|(now, before)| now.saturating_sub(*before)).collect(),
-        sum: (now.sum - before.sum).max(0.0),
     }
 }

@@ -39,12 +39,12 @@ pub(super) fn run(args: TuneArgs, own: Option<Arc<dyn Service>>) -> Result<(), F
     let mut measured = Vec::new();
     for (nth, &workers) in plan.sizes.iter().enumerate() {
         measured.extend(measure(&plan, workers, &mut |now| live.show(nth, workers, now))?);
-        if live.interrupted() {
+        if live.bar.interrupted() {
             break;
         }
     }
-    live.clear();
-    let sweep = Sweep::new(&plan, measured, live.interrupted());
+    live.bar.clear();
+    let sweep = Sweep::new(&plan, measured, live.bar.interrupted());
     outputs.write(&sweep)?;
     judge(&sweep)
 }

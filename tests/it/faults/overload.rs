@@ -257,9 +257,9 @@ fn ten_times_the_load_leaves_the_goodput_and_ends_without_a_trace() {
     let [calm, flood, after_p99] =
         [&mut calm, &mut flood, &mut after].map(|seen| p99(&mut seen.served));
     eprintln!(
-        "peak {peak:.0}/s; ten times that: {goodput:.0}/s served ({:.2} of the peak), p99 {flood:?} \
-         with at most {LONGEST:?} in the queue and {WORK:?} of work; p99 at half the peak {calm:?} \
-         before and {after_p99:?} two seconds after; clients came late by {late:?} (p99)",
+        "peak {peak:.0}/s; ten times that: {goodput:.0}/s served ({:.2} of the peak), p99 \
+         {flood:?} with at most {LONGEST:?} in the queue and {WORK:?} of work; p99 at half the \
+         peak {calm:?} before, {after_p99:?} two seconds after; clients came {late:?} late (p99)",
         goodput / peak,
     );
     assert_eq!(answered, (600.0 * peak).ceil() as usize, "everyone is served or refused");

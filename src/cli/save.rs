@@ -1,7 +1,6 @@
 //! A file that appears only when it is whole.
 //!
-//! Owns the temporary file beside the target and its renaming. Called by the command line; knows
-//! nothing of HTTP.
+//! Owns the temporary file beside the target and its renaming.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -13,7 +12,7 @@ use tempfile::NamedTempFile;
 /// what stood under its name before stays as it was.
 #[derive(Debug)]
 #[must_use = "nothing is left without `keep`"]
-pub struct Save {
+pub(super) struct Save {
     file: Destination,
     path: PathBuf,
 }
@@ -33,7 +32,7 @@ impl Save {
     /// # Errors
     ///
     /// The directory does not exist or is not writable, or `path` is a directory.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub(super) fn create(path: &Path) -> io::Result<Self> {
         let path = match fs::metadata(path) {
             Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) if !found.is_file() => {
@@ -49,7 +48,7 @@ impl Save {
         };
         // 0666 as the system's own `creat` gives it: the umask takes its share.
         let file = tempfile::Builder::new()
-            .prefix(".welcomed-fetch-")
+            .prefix(".welcomed-")
             .permissions(Permissions::from_mode(0o666))
             .tempfile_in(directory)
             // Without the temporary file's name, which says nothing to a user.
@@ -62,7 +61,7 @@ impl Save {
     /// # Errors
     ///
     /// It cannot be renamed; then nothing is left of it.
-    pub fn keep(self) -> io::Result<()> {
+    pub(super) fn keep(self) -> io::Result<()> {
         match self.file {
             Destination::Temporary(file) => {
                 file.persist(&self.path).map(drop).map_err(|error| error.error)

@@ -1,6 +1,6 @@
-//! From `host:port` to a connected stream: resolve, try each address, keep to a deadline.
+//! From a name and a port to a connected stream: resolve, try each address, keep to a deadline.
 //!
-//! Owns what comes before the first byte is sent; knows no HTTP.
+//! Owns what comes before the first byte is sent; knows no protocol. Used by `client` and `fetch`.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 /// Until when something may take, or that it may take for ever.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Deadline {
+pub(crate) struct Deadline {
     limit: Option<(Instant, Duration)>,
 }
 
@@ -24,7 +24,7 @@ pub struct TimeIsUp {
 impl Deadline {
     /// From now on; `None` is no limit, and so is a limit beyond what the clock can count.
     #[must_use]
-    pub(super) fn within(limit: Option<Duration>) -> Self {
+    pub(crate) fn within(limit: Option<Duration>) -> Self {
         let at = |limit| Some((Instant::now().checked_add(limit)?, limit));
         Self { limit: limit.and_then(at) }
     }
@@ -34,7 +34,7 @@ impl Deadline {
     /// # Errors
     ///
     /// Nothing is left.
-    pub(super) fn left(&self) -> Result<Option<Duration>, TimeIsUp> {
+    pub(crate) fn left(&self) -> Result<Option<Duration>, TimeIsUp> {
         let Some((at, after)) = self.limit else { return Ok(None) };
         match at.checked_duration_since(Instant::now()) {
             Some(left) if !left.is_zero() => Ok(Some(left)),
@@ -92,9 +92,21 @@ impl std::fmt::Display for Tried {
 /// # Errors
 ///
 /// See [`Error`].
-pub(super) fn tcp(host: &str, port: u16, deadline: &Deadline) -> Result<TcpStream, Error> {
+pub(crate) fn tcp(host: &str, port: u16, deadline: &Deadline) -> Result<TcpStream, Error> {
+    first_of(resolve(host, port, deadline)?, host, deadline)
+}
+
+/// Connects to the first of the addresses of `host` that answers.
+///
+/// # Errors
+///
+/// See [`Error`]; the name is known by now.
+pub(crate) fn first_of(
+    addresses: Vec<SocketAddr>,
+    host: &str,
+    deadline: &Deadline,
+) -> Result<TcpStream, Error> {
     let timed_out = |TimeIsUp { after }| Error::TimedOut { host: host.to_owned(), after };
-    let addresses = resolve(host, port, deadline)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for (place, address) in addresses.iter().enumerate() {
         let attempt = match deadline.left().map_err(timed_out)? {
