@@ -11,7 +11,7 @@ use std::time::Duration;
 /// Whether an address is of this machine or of a network that is not the internet: loopback,
 /// RFC 1918, link-local or unique local (RFC 4193).
 #[must_use]
-pub fn is_private(address: IpAddr) -> bool {
+pub(crate) fn is_private(address: IpAddr) -> bool {
     match address.to_canonical() {
         IpAddr::V4(v4) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
         IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),

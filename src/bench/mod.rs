@@ -51,7 +51,7 @@ mod words;
 pub use crate::protocol::Framing;
 pub use crew::{Progress, run, watch};
 pub use error::Error;
-pub use limits::is_private;
+pub(crate) use limits::is_private;
 pub use report::{Errors, Latency, Report, Second};
 pub use session::Session;
 

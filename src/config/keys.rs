@@ -52,7 +52,7 @@ impl Key {
 
     /// What stands for a value in the help, as in `--workers <N>`.
     #[must_use]
-    pub fn placeholder(&self) -> &'static str {
+    pub(crate) fn placeholder(&self) -> &'static str {
         self.slot.placeholder()
     }
 

@@ -114,14 +114,14 @@ impl Settings {
 
     /// What a message about the setting of this path starts with: where its value came from.
     #[must_use]
-    pub fn place(&self, path: &str) -> String {
+    pub(crate) fn place(&self, path: &str) -> String {
         load::place(path, self.origin_of(path))
     }
 
     /// The first setting that differs in `new` and cannot change while the server runs, and what
     /// is wrong, in a sentence for the operator.
     #[must_use]
-    pub fn needs_restart(&self, new: &Self) -> Option<String> {
+    pub(crate) fn needs_restart(&self, new: &Self) -> Option<String> {
         let key = KEYS.iter().find(|key| !key.live && key.value(self) != key.value(new))?;
         let place = new.place(key.path);
         let [old, new] = [self, new].map(|settings| key.value(settings).toml());
@@ -131,7 +131,7 @@ impl Settings {
     /// Whether somebody chose `limits.max_connections`: what was chosen is kept or refused, the
     /// default may be lowered to what the file limit allows.
     #[must_use]
-    pub fn max_connections_is_explicit(&self) -> bool {
+    pub(crate) fn max_connections_is_explicit(&self) -> bool {
         *self.origin_of("limits.max_connections") != Origin::Default
     }
 

@@ -9,7 +9,7 @@ use super::kind::{
 };
 use super::names::{LEVELS, LEVELS_AND_OFF, LogFormat, ServiceKind, StuckAction};
 use crate::protocol::Framing;
-use crate::server::{MAX_WORKERS, Overload};
+use crate::server::{MAX_CONNECTIONS, MAX_MESSAGE, MAX_WORKERS, Overload};
 use std::time::Duration;
 
 /// No wait of the server's is longer.
@@ -57,7 +57,7 @@ pub static KEYS: &[Key] = &[
                raise it again up to what it was at the start.",
         live: true,
         slot: &Field {
-            kind: Count { min: 1, max: 1_000_000 },
+            kind: Count { min: 1, max: MAX_CONNECTIONS },
             get: |s| s.engine.max_connections,
             set: |s, v| s.engine.max_connections = v,
         },
@@ -70,7 +70,7 @@ pub static KEYS: &[Key] = &[
                64 bits. After a reload that sets it, connections from before are not counted.",
         live: true,
         slot: &Field {
-            kind: OffOr(Count { min: 1, max: 1_000_000 }),
+            kind: OffOr(Count { min: 1, max: MAX_CONNECTIONS }),
             get: |s| s.engine.max_connections_per_ip,
             set: |s, v| s.engine.max_connections_per_ip = v,
         },
@@ -328,7 +328,7 @@ pub static KEYS: &[Key] = &[
                A client that sends a longer one is told so and cut off.",
         live: true,
         slot: &Field {
-            kind: Size { min: 1, max: 1 << 30 },
+            kind: Size { min: 1, max: MAX_MESSAGE },
             get: |s| s.engine.max_message,
             set: |s, v| s.engine.max_message = v,
         },

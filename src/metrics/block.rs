@@ -3,9 +3,10 @@
 //! A write is a relaxed load and a relaxed store, no locked instruction; a scrape sums the
 //! blocks. Written by `server`'s workers and accept loop, read by its `stats`.
 
-use super::snapshot::{Distribution, LIFETIMES, SECONDS};
+use super::snapshot::{Distribution, LIFETIMES, SECONDS, TurnNow};
 use crossbeam_utils::CachePadded;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 /// A count with one writer.
 #[derive(Debug, Default)]
@@ -159,6 +160,15 @@ pub(crate) struct Block {
 }
 
 impl Block {
+    /// The turn under way, as seen at `now`.
+    pub(crate) fn turn_now(&self, now: u64) -> Option<TurnNow> {
+        let since = self.turn_since.load(Ordering::Relaxed);
+        (since != 0).then(|| TurnNow {
+            running: Duration::from_nanos(now.saturating_sub(since)),
+            connection: self.serving.load(Ordering::Relaxed),
+        })
+    }
+
     /// A message's handler has taken `nanos`.
     #[inline]
     pub(crate) fn handled(&self, nanos: u64) {

@@ -63,7 +63,7 @@ impl Distribution {
 pub struct Snapshot {
     /// The server wants clients.
     pub ready: bool,
-    /// It was told to stop.
+    /// It was told to stop; `drain_delay` counts as a part of the drain.
     pub draining: bool,
     /// Worker threads that exist.
     pub workers: usize,

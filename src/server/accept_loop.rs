@@ -111,7 +111,7 @@ impl AcceptLoop {
     pub(super) fn run(mut self) -> Drain {
         let mut keys = Vec::with_capacity(64);
         self.engine.gate.open.store(true, Ordering::SeqCst);
-        while !self.engine.leaving() {
+        while !self.engine.stopping() {
             self.turn(&mut keys, None);
         }
         // Not ready any more, it goes on serving until a balancer has had time to notice.
@@ -192,7 +192,7 @@ impl AcceptLoop {
 
     fn linger(&mut self, lingering: Lingering, now: Moment) {
         let time = self.options.linger_timeout;
-        let time = if self.engine.stopping() { time.min(DRAIN_LINGER) } else { time };
+        let time = if self.engine.draining() { time.min(DRAIN_LINGER) } else { time };
         self.parting.add(lingering, now, time, &self.poller, &self.engine.gate);
     }
 
@@ -217,7 +217,7 @@ impl AcceptLoop {
 
     /// Shuts the doors if clients shall wait and there is no place for one more.
     fn waits_for_place(&mut self, now: Moment) -> bool {
-        if self.options.overload != Overload::Wait || self.engine.stopping() || !self.is_full() {
+        if self.options.overload != Overload::Wait || self.engine.draining() || !self.is_full() {
             return false;
         }
         if self.engine.vacancy.await_one(|| self.is_full()) {

@@ -70,11 +70,9 @@ impl Drain {
         self.stuck = pool.finish(engine, Instant::now() + left.max(GRACE));
         let now = engine.clock.now();
         engine.crew.each(|place, block| {
-            let since = block.turn_since.load(Ordering::Relaxed);
-            if since != 0 {
+            if let Some(turn) = block.turn_now(now) {
                 log::error!(
-                    worker = worker_name(place), id = block.serving.load(Ordering::Relaxed),
-                    duration:? = Duration::from_nanos(now.saturating_sub(since));
+                    worker = worker_name(place), id = turn.connection, duration:? = turn.running;
                     "a worker is left behind in its call"
                 );
             }

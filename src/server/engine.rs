@@ -48,9 +48,9 @@ pub(super) struct Engine {
     /// Connections between their slot and the inbox.
     closing: AtomicUsize,
     /// A stop was asked for ...
-    leaving: AtomicBool,
-    /// ... and the drain has begun.
     stopping: AtomicBool,
+    /// ... and, `drain_delay` later, the drain has begun.
+    draining: AtomicBool,
 }
 
 impl Engine {
@@ -73,31 +73,31 @@ impl Engine {
             vacancy: Vacancy::new(),
             shedder: Shedder::new(),
             closing: AtomicUsize::new(0),
-            leaving: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             service,
             options: Live::new(options),
         })
     }
 
     /// Whether the drain has begun.
-    pub(super) fn stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
+    pub(super) fn draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
     }
 
     /// Begins the drain.
     pub(super) fn begin_drain(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
+        self.draining.store(true, Ordering::SeqCst);
     }
 
     /// Whether the server was told to stop.
-    pub(super) fn leaving(&self) -> bool {
-        self.leaving.load(Ordering::SeqCst)
+    pub(super) fn stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
     }
 
     /// Tells it to; the accept loop does the rest.
     pub(super) fn stop(&self) {
-        self.leaving.store(true, Ordering::SeqCst);
+        self.stopping.store(true, Ordering::SeqCst);
         self.inbox.ring();
     }
 
@@ -186,7 +186,7 @@ impl<'a> Closing<'a> {
 impl Drop for Closing<'_> {
     fn drop(&mut self) {
         self.0.closing.fetch_sub(1, Ordering::SeqCst);
-        if self.0.stopping() {
+        if self.0.draining() {
             self.0.inbox.ring();
         }
     }

@@ -1,16 +1,14 @@
 //! A server as other threads see it: stop, resize, observe.
 
 use super::address::Address;
-use super::clock::nanos;
 use super::close::{AcceptError, MessageError, PauseCause, Reason, Rejection};
 use super::engine::Engine;
 use super::listener::Listener;
 use super::options::Options;
-use crate::metrics::{Block, Counter, ListenerStats, Snapshot, TurnNow, listen_backlog};
+use crate::metrics::{Block, Counter, ListenerStats, Snapshot, listen_backlog};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 /// Stops, resizes and observes a running [`Server`](super::Server). Cheap to clone; none of its
 /// calls waits for the server.
@@ -42,7 +40,7 @@ impl Handle {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         let engine = &*self.engine;
-        engine.gate.open.load(Ordering::SeqCst) && !engine.leaving() && !self.is_stuck()
+        engine.gate.open.load(Ordering::SeqCst) && !engine.stopping() && !self.is_stuck()
     }
 
     /// Whether every worker has been in one call for longer than `stuck_after`.
@@ -55,11 +53,11 @@ impl Handle {
     /// How many workers have been in one call for longer than `stuck_after`.
     fn overdue(&self) -> usize {
         let engine = &*self.engine;
-        let (now, patience) = (engine.clock.now(), nanos(engine.options.get().stuck_after));
+        let (now, patience) = (engine.clock.now(), engine.options.get().stuck_after);
         let mut overdue = 0;
         engine.crew.each(|_, block| {
-            let since = block.turn_since.load(Ordering::Relaxed);
-            overdue += usize::from(since != 0 && now.saturating_sub(since) > patience);
+            let late = block.turn_now(now).is_some_and(|turn| turn.running > patience);
+            overdue += usize::from(late);
         });
         overdue
     }
@@ -67,7 +65,7 @@ impl Handle {
     /// Whether [`stop`](Self::stop) has been called.
     #[must_use]
     pub fn is_stopping(&self) -> bool {
-        self.engine.leaving()
+        self.engine.stopping()
     }
 
     /// Asks the accept loop for a sign of life, and returns the question's number: it has been
@@ -126,7 +124,7 @@ impl Handle {
             let new = step(old);
             old.allows(&new, engine.table.places())?;
             // Under the options' lock: of two changes at once, the later one holds for both.
-            if !engine.stopping() {
+            if !engine.draining() {
                 engine.crew.want(new.workers, &engine.poller);
             }
             Ok(new)
@@ -150,7 +148,7 @@ impl Handle {
         let seconds = |nanos: u64| nanos as f64 / 1e9;
         let mut stats = Snapshot {
             ready: self.is_ready(),
-            draining: engine.leaving(),
+            draining: engine.stopping(),
             workers: alive,
             workers_limit: engine.crew.wanted(),
             saturated_seconds: seconds(engine.gate.saturated.get()),
@@ -178,12 +176,7 @@ impl Handle {
         engine.crew.each(|_, block| {
             add_block(&mut stats, block);
             busy += block.busy.read(now);
-            let since = block.turn_since.load(Ordering::Relaxed);
-            let turn = TurnNow {
-                running: Duration::from_nanos(now.saturating_sub(since)),
-                connection: block.serving.load(Ordering::Relaxed),
-            };
-            stats.worker_turns_now.push((since != 0).then_some(turn));
+            stats.worker_turns_now.push(block.turn_now(now));
         });
         // From the same look at each worker, so that the two agree.
         let in_turns = stats.worker_turns_now.iter().flatten().count();
@@ -209,7 +202,7 @@ impl Handle {
             backlog: None,
         };
         let mut listeners: Vec<_> = counters.map(stats).collect();
-        if !self.engine.stopping() {
+        if !self.engine.draining() {
             let backlog = self.engine.options.get().backlog;
             for (listener, bound) in listeners.iter_mut().zip(&*self.bound) {
                 if let Address::Tcp(address) = bound {

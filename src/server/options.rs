@@ -173,8 +173,8 @@ impl Overload {
         &[("reject", Self::Reject), ("wait", Self::Wait)];
 }
 
-/// The largest connection table: ten million slots.
-pub const MAX_CONNECTIONS: usize = 10_000_000;
+/// The largest connection table: a million slots, as large as it was measured.
+pub const MAX_CONNECTIONS: usize = 1_000_000;
 
 /// The longest message that may be allowed: 1 GiB.
 pub const MAX_MESSAGE: usize = 1 << 30;

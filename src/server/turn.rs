@@ -88,7 +88,7 @@ impl<'a> Turn<'a> {
         watch: &'a mut Watch,
     ) -> Self {
         debug_assert!(output.is_empty(), "the last turn has sent or kept its output");
-        if engine.stopping() {
+        if engine.draining() {
             connection.leave(Reason::Drain);
         } else if connection.expires(options) <= watch.now() {
             connection.leave(Reason::MaxAge);
@@ -296,8 +296,8 @@ impl<'a> Turn<'a> {
     {
         let start = self.output.len();
         let connection = &mut *self.connection;
-        let stopping = connection.leaving == Some(Reason::Drain);
-        let mut ctx = Context::new(connection.id, connection.peer, stopping, &mut connection.state);
+        let draining = connection.leaving == Some(Reason::Drain);
+        let mut ctx = Context::new(connection.id, connection.peer, draining, &mut connection.state);
         let mut reply = Reply::new(self.output, self.options.max_pending_output);
         let service = &*self.engine.service;
         // The service is shared and may be left half-changed by a panic; that is its own affair,
