@@ -8,8 +8,10 @@ use super::close::Reason;
 use super::input::Input;
 use super::options::Options;
 use super::per_ip::Seat;
+use super::schedule::Wants;
 use crate::protocol::Progress;
 use crate::service::Peer;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use std::any::Any;
@@ -150,6 +152,18 @@ impl Connection {
     /// Whether it has nothing under way, neither input nor output.
     pub(super) fn is_idle(&self) -> bool {
         self.input.is_empty() && !self.owes_output()
+    }
+
+    /// Whether what it waits for is there, whoever knows of it: asked before it is closed for
+    /// waiting.
+    pub(super) fn is_ready(&self, wants: Wants) -> bool {
+        let flags = match wants {
+            Wants::Input => PollFlags::IN,
+            Wants::Room => PollFlags::OUT,
+        };
+        let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
+        // An error is no reason to wait on.
+        poll(&mut [PollFd::new(&self.socket, flags)], now).is_ok_and(|ready| ready > 0)
     }
 
     pub(super) fn into_socket(self) -> OwnedFd {

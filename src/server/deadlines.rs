@@ -10,8 +10,7 @@
 use super::clock::{Moment, NEVER, nanos};
 use super::engine::Engine;
 use super::options::Options;
-use super::poller::BATCH;
-use super::schedule::{Signal, Token};
+use super::schedule::Token;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -22,7 +21,6 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
     list: List,
-    signals: Vec<Signal>,
 }
 
 impl Deadlines {
@@ -43,23 +41,11 @@ impl Deadlines {
 
     /// Closes parked connections that have waited too long.
     pub(super) fn expire(&mut self, engine: &Engine, options: &Options, now: Moment) {
-        let mut swept = false;
         while let Some(slot) = self.list.pop_due(now) {
             let deadline = engine.table.slot(slot).due.deadline();
             if deadline > now {
                 self.arm(engine, slot, deadline, now);
                 continue;
-            }
-            // Bytes that wait in the socket are a reason not to close: after the process was
-            // stopped for a while, for one, they are seen here first.
-            if !swept {
-                // No more than every connection has told of once: a flood goes on telling.
-                for _ in 0..=engine.table.open() / BATCH {
-                    if !engine.schedule.sweep(engine, &mut self.signals) {
-                        break;
-                    }
-                }
-                swept = true;
             }
             if !close_if_overdue(engine, slot, options, now) {
                 self.arm(engine, slot, now + nanos(LOOK_AGAIN), now);
@@ -104,27 +90,34 @@ impl Deadlines {
     }
 }
 
-/// Closes a connection if it is parked and past its deadline. No: it has to be looked at again.
+/// Closes a connection if it is parked, past its deadline, and nothing has come for it. No: it has
+/// to be looked at again.
 fn close_if_overdue(engine: &Engine, number: u32, options: &Options, now: Moment) -> bool {
     let slot = engine.table.slot(number);
     let Some((generation, wants)) = slot.cell.claim() else {
         return false;
     };
+    let token = Token { slot: number, generation };
     // The deadline is as of the hand-back, and stands until the next.
     let overdue = slot.due.deadline() <= now;
     let connection = slot.connection();
-    let reason = connection.as_ref().filter(|_| overdue).map(|it| it.overdue(options, now));
-    drop(connection);
-    match reason {
-        Some(reason) => {
-            engine.close(number, reason, options, &engine.gate.block);
-            true
-        }
-        None => {
-            engine.schedule.give_back(engine, Token { slot: number, generation }, wants);
-            false
-        }
+    let Some(waited) = connection.as_ref().filter(|_| overdue) else {
+        drop(connection);
+        engine.schedule.give_back(engine, token, wants);
+        return false;
+    };
+    // What has come in time is served, even if the worker that the poller has told of it has not
+    // said so yet: after the process was stopped for a while, for one.
+    if waited.is_ready(wants) {
+        drop(connection);
+        slot.cell.requeue();
+        engine.schedule.submit(engine, token);
+        return false;
     }
+    let reason = waited.overdue(options, now);
+    drop(connection);
+    engine.close(number, reason, options, &engine.gate.block);
+    true
 }
 
 /// The armed slots by time.

@@ -9,7 +9,8 @@ use super::connection::Connection;
 use super::engine::Engine;
 use super::live::Seen;
 use super::options::Options;
-use super::schedule::{Events, Job, Next, Signal};
+use super::schedule::{Events, Job, Next, Signal, Token};
+use super::table::Slot;
 use super::turn::{Budget, Outcome, Scratch, Turn};
 use crate::metrics::Block;
 use std::sync::atomic::Ordering;
@@ -119,28 +120,9 @@ impl<'a> Worker<'a> {
         let mut budget = Budget::new(self.watch.now());
         self.holding = Some(token.slot);
         loop {
-            let (outcome, deadline) = {
-                let mut guard = slot.connection();
-                let Some(connection) = guard.as_mut() else {
-                    unreachable!("a connection that is served stands in its slot");
-                };
-                connection.hung_up |= events.meets(Events::END.and(Events::GONE));
-                self.block.serving.store(connection.id, Ordering::Relaxed);
-                let mut turn = Turn::new(
-                    (engine, self.block, &self.options),
-                    (token, &mut **connection),
-                    &mut self.scratch.output,
-                    &mut budget,
-                    &mut self.watch,
-                );
-                // Refused once, it is only to be rid of.
-                let outcome = if std::mem::take(&mut late) && turn.asks_for_work() {
-                    turn.shed()
-                } else {
-                    turn.serve(&mut self.scratch.input)
-                };
-                self.settle(outcome, connection, self.watch.now())
-            };
+            // Refused once, it is only to be rid of.
+            let late = std::mem::take(&mut late);
+            let (outcome, deadline) = self.serve_once(slot, (token, events), &mut budget, late);
             match outcome {
                 Outcome::Park(wants) => {
                     slot.due.set(deadline);
@@ -174,6 +156,37 @@ impl<'a> Worker<'a> {
         }
         self.holding = None;
         self.block.turn_since.store(0, Ordering::Relaxed);
+    }
+
+    /// Reads, serves and writes until nothing is left to do or the budget is spent. Says what to do
+    /// with the connection, and its deadline if it is to be parked.
+    #[inline]
+    fn serve_once(
+        &mut self,
+        slot: &Slot,
+        (token, events): (Token, Events),
+        budget: &mut Budget,
+        late: bool,
+    ) -> (Outcome, Moment) {
+        let mut guard = slot.connection();
+        let Some(connection) = guard.as_mut() else {
+            unreachable!("a connection that is served stands in its slot");
+        };
+        connection.hung_up |= events.meets(Events::END.and(Events::GONE));
+        self.block.serving.store(connection.id, Ordering::Relaxed);
+        let mut turn = Turn::new(
+            (self.engine, self.block, &self.options),
+            (token, &mut **connection),
+            &mut self.scratch.output,
+            budget,
+            &mut self.watch,
+        );
+        let outcome = if late && turn.asks_for_work() {
+            turn.shed()
+        } else {
+            turn.serve(&mut self.scratch.input)
+        };
+        self.settle(outcome, connection, self.watch.now())
     }
 
     /// Counts the turn. Says whether its connection has waited too long to be served.

@@ -264,7 +264,7 @@ fn a_thousand_signals_at_bad_moments() {
 /// before it looks at the clock.
 #[test]
 fn a_stopped_and_continued_process_closes_only_who_said_nothing() {
-    stopped_for(short(1500), "[timeouts]\nidle = '1s'\nmessage = '1s'\n");
+    stopped_for(Duration::from_secs(5), "[timeouts]\nidle = '4s'\nmessage = '4s'\n");
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Moments at which an event may be lost, or meet the wrong connection.
 
 use super::base::{Patient, reset_client};
-use super::strace::{Injector, Threads};
+use super::strace::{Injector, Threads, of};
 use crate::support::Client;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
@@ -81,6 +81,23 @@ fn halves(messages: u32) {
     // A lost wake-up would be found by the message's deadline, in 10 s, or by somebody else's.
     assert!(latest < Duration::from_secs(5), "{latest:?}");
     drop(client);
+    server.is_restored();
+}
+
+/// The kernel has told a worker of a message in good time, and the worker has not said so yet when
+/// the connection's time is over, as on a machine that is busy, or after SIGCONT.
+#[test]
+fn a_message_that_only_a_worker_knows_of_is_no_reason_to_close() {
+    let server = Patient::with("[timeouts]\nidle = \"3s\"\n", &["--workers", "2"]);
+    let faults = [("epoll_wait,epoll_pwait", "delay_exit=2000000")];
+    let Some(injector) = Injector::attach(&server, Threads::Workers, &faults) else { return };
+    let mut client = server.connect();
+    client.expect("Welcome!");
+    // Idle for two of the three seconds; the worker will know two later.
+    thread::sleep(Duration::from_secs(2));
+    client.send("Ann\n").expect("Hello, Ann!");
+    drop(client);
+    assert!(of(&injector.end(), &["epoll_wait", "epoll_pwait"]) >= 2);
     server.is_restored();
 }
 

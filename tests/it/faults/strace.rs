@@ -4,7 +4,7 @@ use super::base::has;
 use crate::support::{Daemon, eventually};
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 /// Which threads are traced. The first runs the accept loop.
@@ -12,6 +12,22 @@ use std::process::{Child, Command, Stdio};
 pub enum Threads {
     All,
     First,
+    Workers,
+}
+
+impl Threads {
+    /// Those that are there now.
+    fn tasks(self, daemon: &Daemon) -> Vec<PathBuf> {
+        let tasks = fs::read_dir(format!("/proc/{}/task", daemon.pid())).unwrap();
+        let is_one = |task: &PathBuf| match self {
+            Self::All => true,
+            Self::First => task.ends_with(daemon.pid().to_string()),
+            Self::Workers => {
+                fs::read_to_string(task.join("comm")).is_ok_and(|name| name.starts_with("work-"))
+            }
+        };
+        tasks.map(|task| task.unwrap().path()).filter(is_one).collect()
+    }
 }
 
 /// A tracer that injects until it is ended.
@@ -29,9 +45,16 @@ impl Injector {
         }
         let log = tempfile::NamedTempFile::new().unwrap();
         let mut command = Command::new("strace");
-        command.args(["-qq", "-p", &daemon.pid().to_string(), "-o"]).arg(log.path());
-        if threads == Threads::All {
-            command.arg("-f");
+        command.args(["-qq", "-o"]).arg(log.path());
+        match threads {
+            Threads::All => {
+                command.args(["-f", "-p", &daemon.pid().to_string()]);
+            }
+            Threads::First | Threads::Workers => {
+                for task in threads.tasks(daemon) {
+                    command.arg("-p").arg(task.file_name().unwrap());
+                }
+            }
         }
         let traced: Vec<&str> = faults.iter().map(|(calls, _)| *calls).collect();
         // `?`: a call that this machine's kernel or strace does not know is none.
@@ -46,16 +69,9 @@ impl Injector {
         }
         let strace = command.stdin(Stdio::null()).spawn().unwrap();
         let mut injector = Self { strace, log };
-        let tasks = format!("/proc/{}/task", daemon.pid());
         eventually("strace has attached", || {
             assert!(injector.strace.try_wait().unwrap().is_none(), "strace cannot attach");
-            let first = format!("{tasks}/{}", daemon.pid());
-            match threads {
-                Threads::First => is_traced(Path::new(&first)),
-                Threads::All => {
-                    fs::read_dir(&tasks).unwrap().all(|task| is_traced(&task.unwrap().path()))
-                }
-            }
+            threads.tasks(daemon).iter().all(|task| is_traced(task))
         });
         Some(injector)
     }
