@@ -30,13 +30,13 @@ impl Clock {
 }
 
 /// For how long the counter is read instead of the clock; in nanoseconds.
-const LONGEST: f64 = 1_000_000.0;
+const LONGEST: u64 = 1_000_000;
 /// The counter's speed is measured over so much time at least.
 const WINDOW: Moment = 100_000_000;
 /// Two measurements in a row have to agree up to this, as a ratio.
 const AGREED: f64 = 0.01;
-/// Readings of clock and counter so near to each other belong together.
-const TOGETHER: f64 = 5_000.0;
+/// Readings of clock and counter so near to each other belong together; in nanoseconds.
+const TOGETHER: u64 = 5_000;
 /// Where reading them always takes longer, they are not read for ever.
 const SET_TRIES: u32 = 4;
 
@@ -57,10 +57,12 @@ pub(super) struct Watch {
     set: (Moment, u64),
     /// Where the measurement of the speed under way began.
     began: (Moment, u64),
-    /// Nanoseconds that the counter takes for one, by the last measurement.
+    /// Nanoseconds a tick of the counter, by the last measurement.
     measured: f64,
-    /// The same while it is to be believed; else infinite, and only the clock is read.
-    scale: f64,
+    /// The same in parts of 2^32, so that a message costs no floating point.
+    scale: u64,
+    /// So many ticks the counter is believed; 0, and only the clock is read.
+    believed: u64,
 }
 
 impl Watch {
@@ -70,8 +72,8 @@ impl Watch {
     pub(super) fn new(clock: Clock) -> Self {
         let counter = quanta::Clock::new();
         let set = (clock.now(), counter.raw());
-        let unknown = f64::INFINITY;
-        Self { clock, counter, now: set.0, set, began: set, measured: unknown, scale: unknown }
+        let measured = f64::INFINITY;
+        Self { clock, counter, now: set.0, set, began: set, measured, scale: 0, believed: 0 }
     }
 
     /// The last reading.
@@ -85,8 +87,8 @@ impl Watch {
             let before = self.counter.raw();
             self.set = (self.clock.now(), self.counter.raw());
             // Between the two the thread may have had to wait for a core.
-            let apart = self.set.1.wrapping_sub(before) as f64 * self.scale;
-            if apart <= TOGETHER || self.scale.is_infinite() {
+            let apart = self.passed(self.set.1.wrapping_sub(before));
+            if self.believed == 0 || apart.is_some_and(|apart| apart <= TOGETHER) {
                 break;
             }
         }
@@ -102,8 +104,16 @@ impl Watch {
         let ((from, counted_from), (to, counted)) = (self.began, self.set);
         let measured = (to - from) as f64 / counted.wrapping_sub(counted_from) as f64;
         let agreed = (measured / self.measured - 1.0).abs() <= AGREED;
-        self.scale = if agreed { measured } else { f64::INFINITY };
+        self.believed = if agreed { (LONGEST as f64 / measured) as u64 } else { 0 };
+        self.scale = (measured * (1_u64 << 32) as f64) as u64;
         (self.began, self.measured) = (self.set, measured);
+    }
+
+    /// Nanoseconds in so many ticks, if the counter is believed for so long.
+    #[inline]
+    fn passed(&self, ticks: u64) -> Option<u64> {
+        // At most 2^32 times LONGEST.
+        (ticks < self.believed).then(|| (ticks * self.scale) >> 32)
     }
 
     /// Reads the time; returns the nanoseconds since the last reading.
@@ -112,11 +122,11 @@ impl Watch {
         let before = self.now;
         let (moment, count) = self.set;
         // A counter that ran backwards has gone far too.
-        let passed = self.counter.raw().wrapping_sub(count) as f64 * self.scale;
-        if passed <= LONGEST {
-            self.now = before.max(moment + passed as u64);
-        } else {
-            self.set();
+        match self.passed(self.counter.raw().wrapping_sub(count)) {
+            Some(passed) => self.now = before.max(moment + passed),
+            None => {
+                self.set();
+            }
         }
         self.now.saturating_sub(before)
     }
@@ -141,7 +151,7 @@ mod tests {
     /// A watch that believes its counter.
     fn trusting(clock: Clock) -> Watch {
         let mut watch = Watch::new(clock);
-        while watch.scale.is_infinite() {
+        while watch.believed == 0 {
             measure(&mut watch);
         }
         watch
@@ -173,7 +183,7 @@ mod tests {
     fn what_takes_long_is_read_from_the_clock() {
         let clock = Clock::start();
         let mut watch = trusting(clock);
-        thread::sleep(Duration::from_nanos(5 * LONGEST as u64));
+        thread::sleep(Duration::from_nanos(5 * LONGEST));
         assert_shows(&mut watch, clock, 0);
     }
 
@@ -191,9 +201,9 @@ mod tests {
         watch.began.1 = watch.began.1.wrapping_sub(1 << 30);
         for _ in 0..2 {
             measure(&mut watch);
-            assert!(watch.scale.is_infinite(), "neither the new speed nor the old: {watch:?}");
+            assert_eq!(watch.believed, 0, "neither the new speed nor the old: {watch:?}");
         }
-        while watch.scale.is_infinite() {
+        while watch.believed == 0 {
             measure(&mut watch);
         }
     }
