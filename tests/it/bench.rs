@@ -294,7 +294,7 @@ fn a_terminal_gets_a_bar_and_a_pipe_does_not() {
     let server = hello(Framing::Line);
     let address = server.address().to_string();
     let program = env!("CARGO_BIN_EXE_welcomed");
-    let line = format!("{program} bench {address} --warmup 0s --duration 2s");
+    let line = format!("{program} bench {address} --warmup 0s --duration 4s");
     let shown = Command::new("script")
         .args(["--quiet", "--return", "--command", &line, "/dev/null"])
         .env("TERM", "xterm")

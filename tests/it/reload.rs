@@ -54,7 +54,7 @@ fn new_options_hold_for_those_who_are_there_already() {
 
 #[test]
 fn a_longer_time_out_is_a_reprieve() {
-    let server = TestServer::start(Options { idle_timeout: short(400), ..options(1) }, Hello);
+    let server = TestServer::start(Options { idle_timeout: short(2000), ..options(1) }, Hello);
     let mut client = server.connect();
     client.expect("Welcome!");
     server.until("parked", |stats| stats.parked == 1);
@@ -62,7 +62,7 @@ fn a_longer_time_out_is_a_reprieve() {
     let mut other = server.connect();
     other.expect("Welcome!");
     // A connection of the short time-out would be gone by the time one that came later is.
-    let witness = TestServer::start(Options { idle_timeout: short(600), ..options(1) }, Hello);
+    let witness = TestServer::start(Options { idle_timeout: short(2500), ..options(1) }, Hello);
     assert_eq!(witness.connect().expect("Welcome!").rest(), "");
     talk(&mut client, &["still here"]);
 }
@@ -177,10 +177,19 @@ fn talking<T>(address: SocketAddr, clients: usize, meanwhile: impl FnOnce() -> T
                 assert_eq!(client.send("exit\n").rest(), "");
             });
         }
-        let result = meanwhile();
-        over.store(true, Ordering::Relaxed);
-        result
+        // Also if it panics: nobody waits for clients that never end.
+        let _end = Over(&over);
+        meanwhile()
     })
+}
+
+/// Its end is what the clients look for.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// The program; without root's privilege to read what nobody may read.

@@ -20,7 +20,8 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "it did not come to this: {what}");
-        thread::yield_now();
+        // The machine has others to run, the one among them that is waited for.
+        thread::sleep(Duration::from_millis(1));
     }
 }
 
@@ -201,9 +202,13 @@ impl Daemon {
 
     /// Waits for the end; returns it with what the program said since it listened.
     pub fn wait(&mut self) -> (ExitStatus, String) {
-        let mut said = String::new();
-        self.stderr.take().unwrap().read_to_string(&mut said).unwrap();
-        (self.child.wait().unwrap(), said)
+        let mut stderr = self.stderr.take().unwrap();
+        let reader = thread::spawn(move || {
+            let mut said = String::new();
+            stderr.read_to_string(&mut said).unwrap();
+            said
+        });
+        (self.wait_unread(), reader.join().unwrap())
     }
 
     /// Waits for the end while nobody reads what the program says.

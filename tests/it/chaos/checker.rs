@@ -163,16 +163,17 @@ fn what_is_missing(seen: &Transcript, life: &Life) -> Result<(), Defect> {
         (End::Clean, None) if seen.wrote.finished.is_some() || seen.has_last_words() => Ok(()),
         (End::Clean, None) => defect("the stream ended, and nobody had asked for it", seen.ended),
         // It went on sending to a server that had ended, and that is what the kernel says then.
-        (End::Reset, Some((told, _))) if wrote_until(seen) + MARGIN >= told => Ok(()),
+        (End::Reset, Some((told, _))) if arrives_until(seen).is_none_or(|at| at >= told) => Ok(()),
         // As long as the circumstances allow: `waits_are_short` sees to that.
         (End::TimedOut, _) => Ok(()),
         (end, _) => defect(format!("{end:?} instead of the end of the stream"), seen.ended),
     }
 }
 
-/// When its last write was over.
-fn wrote_until(seen: &Transcript) -> Moment {
-    seen.wrote.sent.last().copied().max(seen.wrote.finished).unwrap_or_default()
+/// When its last write had arrived for sure, if that can be known.
+fn arrives_until(seen: &Transcript) -> Option<Moment> {
+    let wrote = seen.wrote.sent.last().copied().max(seen.wrote.finished).unwrap_or_default();
+    Some(wrote + seen.travels()? + MARGIN)
 }
 
 mod tests;

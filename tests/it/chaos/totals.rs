@@ -56,6 +56,7 @@ const SENT: &str = "welcomed_sent_bytes_total";
 const PANICS: &str = "welcomed_handler_panics_total";
 const PANICKED: &str = "welcomed_message_errors_total{reason=\"panic\"}";
 const FAILED: &str = "welcomed_message_errors_total{reason=\"handler\"}";
+const RESTARTS: &str = "welcomed_worker_restarts_total";
 const INCOMPLETE: &str = "welcomed_message_errors_total{reason=\"incomplete\"}";
 
 /// The counters of one process, by the names of their samples.
@@ -91,7 +92,7 @@ fn knows_all(seen: &Transcript) -> bool {
     orderly && seen.rest.is_empty()
 }
 
-fn of(seen: &Transcript) -> [(&'static str, Between); 8] {
+fn of(seen: &Transcript) -> [(&'static str, Between); 9] {
     let (heard, answerable) = (seen.heard.len(), seen.answerable());
     // At an end nothing was done that has not been heard of.
     let done = if knows_all(seen) { heard } else { answerable };
@@ -114,6 +115,7 @@ fn of(seen: &Transcript) -> [(&'static str, Between); 8] {
         (ACCEPTED, Between::new(1, 1)),
         (MESSAGES, Between::new(heard, done)),
         (PANICS, panics),
+        (RESTARTS, Between::new(0, 0)),
         (PANICKED, panics),
         (FAILED, calls(|message| *message == Message::Fail)),
         (INCOMPLETE, Between::new(half * whole, half)),

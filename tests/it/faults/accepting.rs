@@ -207,8 +207,8 @@ fn an_address_that_cannot_be_had_is_one_line_and_nothing_is_left() {
     let program = env!("CARGO_BIN_EXE_welcomed");
     let folder = tempfile::tempdir().unwrap();
     let socket = folder.path().join("first.sock");
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let holder = TcpListener::bind(taken).unwrap();
+    let holder = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = holder.local_addr().unwrap();
     let both = format!("unix:{},{taken}", socket.display());
     let said = refused(Command::new(program), &both);
     assert!(said.contains(&format!("{taken}: Address already in use")), "{said}");

@@ -129,7 +129,7 @@ fn a_client_that_ends_its_side_gets_what_it_is_owed() {
 #[test]
 fn a_reset_while_the_handler_runs_costs_its_result_alone() {
     let config = "[log]\nlevel = \"debug\"\n";
-    let arguments = ["--work-delay", "300ms", "--max-connections", "1", "--workers", "1"];
+    let arguments = ["--work-delay", "2s", "--max-connections", "1", "--workers", "1"];
     let server = Patient::with(config, &arguments);
     let mut client = server.connect();
     client.expect("Welcome!").send("Ann\n");

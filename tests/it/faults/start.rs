@@ -162,7 +162,10 @@ fn a_user_without_threads_left_has_the_workers_that_there_are() {
     let folder = tempfile::tempdir().unwrap();
     fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
     let [program, config] = ["welcomed", "welcomed.toml"].map(|name| folder.path().join(name));
-    fs::copy(env!("CARGO_BIN_EXE_welcomed"), &program).unwrap();
+    // By another process: what this one has open for writing, its children would have too, and
+    // nobody can run such a program.
+    let copy = Command::new("cp").arg(env!("CARGO_BIN_EXE_welcomed")).arg(&program).status();
+    assert!(copy.unwrap().success());
     let workers =
         |count: usize| fs::write(&config, format!("[pool]\nworkers = {count}\n")).unwrap();
     workers(2);

@@ -74,7 +74,7 @@ fn a_client_that_speaks_tls_goes_away() {
     if !has("openssl") {
         return;
     }
-    let server = Patient::new("[timeouts]\nmessage = \"1s\"\nidle = \"1s\"\n");
+    let server = Patient::new("[timeouts]\nmessage = \"1s\"\nidle = \"3s\"\n");
     let address = server.service.to_string();
     let output = Command::new("openssl")
         .args(["s_client", "-connect", &address])
@@ -97,7 +97,7 @@ fn a_client_that_speaks_http_is_answered_by_lines_and_closed() {
     if !has("curl") {
         return;
     }
-    let server = Patient::new("[timeouts]\nidle = \"1s\"\n");
+    let server = Patient::new("[timeouts]\nidle = \"3s\"\n");
     let url = format!("http://{}/", server.service);
     let curl = |arguments: &[&str]| {
         let mut command = Command::new("curl");
