@@ -202,8 +202,8 @@ impl Cell {
     }
 
     /// `Parked -> Serving` without an event: for the accept loop, which closes the connection if
-    /// its deadline has passed; if not, it is given back. Returns the tenant's generation and what
-    /// it waited for, or nothing if it was not parked.
+    /// its deadline has passed; if not, it is given back, and queued if something has come for it.
+    /// Returns the tenant's generation and what it waited for, or nothing if it was not parked.
     pub(super) fn claim(&self) -> Option<(u32, Wants)> {
         let mut old = self.0.load(Ordering::Acquire);
         while old & PHASE == PARKED {

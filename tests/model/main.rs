@@ -112,6 +112,35 @@ fn a_deadline_claims_a_connection_that_gets_bytes() {
     });
 }
 
+fn a_message_comes_before_the_deadline(asked: bool) {
+    check(3, move || {
+        let world = Arc::new(World::<Plain>::new(1));
+        let worker = {
+            let world = Arc::clone(&world);
+            thread::spawn(move || world.work())
+        };
+        world.admit(0);
+        world.send(0);
+        world.expire(0, asked);
+        world.end(0);
+        worker.join().unwrap();
+        world.check_all_closed(1);
+    });
+}
+
+/// The poller may have told a worker, which has not said so yet.
+#[test]
+fn what_has_come_before_a_deadline_is_served() {
+    a_message_comes_before_the_deadline(true);
+}
+
+/// The same without a look at the socket.
+#[test]
+#[should_panic(expected = "a message was lost")]
+fn without_a_look_at_the_socket_a_deadline_loses_a_message() {
+    a_message_comes_before_the_deadline(false);
+}
+
 /// The drain's sweep passes while a worker is about to park: one of the two sees the other, and
 /// the connection is closed although its peer never ends.
 #[test]

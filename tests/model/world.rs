@@ -109,6 +109,32 @@ impl<R: Rules> World<R> {
         self.schedule.give_back(self, Token { slot: client as u32, generation }, wants);
     }
 
+    /// The accept loop looks at a deadline that is over: the connection is closed, unless its
+    /// socket is asked and has something.
+    pub fn expire(&self, client: usize, asked: bool) {
+        let it = &self.clients[client];
+        let Some((generation, _)) = it.cell.claim() else {
+            return;
+        };
+        it.touched.with_mut(|_| ());
+        let is_ready = asked && it.socket.lock().unwrap().unread > 0;
+        if is_ready {
+            it.cell.requeue();
+            self.schedule.submit(self, Token { slot: client as u32, generation });
+        } else {
+            self.close(it);
+        }
+    }
+
+    fn close(&self, it: &Client) {
+        assert_eq!(it.closed.fetch_add(1, Ordering::SeqCst), 0, "closed twice");
+        it.cell.free();
+        if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
+            self.ready.lock().unwrap().stop = true;
+            self.something.notify_all();
+        }
+    }
+
     /// The accept loop begins a drain and sweeps the table.
     pub fn drain(&self) {
         self.stopping.store(true, Ordering::SeqCst);
@@ -189,12 +215,7 @@ impl<R: Rules> World<R> {
             let stopping = self.stopping.load(Ordering::SeqCst);
             let (left, over) = it.touched.with_mut(|_| self.turn(it, token, messages, stopping));
             if over {
-                assert_eq!(it.closed.fetch_add(1, Ordering::SeqCst), 0, "closed twice");
-                it.cell.free();
-                if self.open.fetch_sub(1, Ordering::SeqCst) == 1 {
-                    self.ready.lock().unwrap().stop = true;
-                    self.something.notify_all();
-                }
+                self.close(it);
                 return;
             }
             if left {
