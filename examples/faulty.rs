@@ -19,6 +19,7 @@ impl Service for Faulty {
         let (order, number) = message.split_once(' ').unwrap_or((message, "0"));
         match order {
             "who" => reply.push(std::process::id().to_string().as_bytes()),
+            "thread" => reply.push(thread::current().name().unwrap_or_default().as_bytes()),
             "panic" => panic!("as told"),
             "panic-with-a-number" => std::panic::panic_any(number.parse::<u64>()?),
             "fail" => return Err("as told".into()),

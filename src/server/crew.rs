@@ -8,6 +8,7 @@ use super::gate::new_block;
 use super::poller::Poller;
 use crate::metrics::Block;
 use crossbeam_utils::CachePadded;
+use std::cmp::Ordering::{Equal, Greater, Less};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -18,7 +19,9 @@ pub(super) struct Crew {
     alive: AtomicUsize,
     /// Of those alive, as the watchdog last saw it.
     stuck: AtomicUsize,
-    /// Completed changes of the number of workers.
+    /// How many there were when last none was missing or too many ...
+    complete: AtomicUsize,
+    /// ... and how often that had changed.
     pub(super) grown: AtomicU64,
     pub(super) shrunk: AtomicU64,
     places: Mutex<Places>,
@@ -36,6 +39,7 @@ impl Crew {
             wanted: AtomicUsize::new(wanted),
             alive: AtomicUsize::new(0),
             stuck: AtomicUsize::new(0),
+            complete: AtomicUsize::new(wanted),
             grown: AtomicU64::new(0),
             shrunk: AtomicU64::new(0),
             places: Mutex::default(),
@@ -85,9 +89,21 @@ impl Crew {
         let fewer = |alive| (alive > self.most()).then(|| alive - 1);
         let retired = self.alive.fetch_update(Ordering::SeqCst, Ordering::SeqCst, fewer);
         if retired.is_ok_and(|alive| alive - 1 == self.wanted()) {
-            self.shrunk.fetch_add(1, Ordering::Relaxed);
+            self.completed();
         }
         retired.is_ok()
+    }
+
+    /// There are as many workers as are wanted. A change is counted now, and not one that was
+    /// taken back before, nor a lost worker's replacement.
+    pub(super) fn completed(&self) {
+        let workers = self.wanted();
+        let direction = match self.complete.swap(workers, Ordering::SeqCst).cmp(&workers) {
+            Less => &self.grown,
+            Equal => return,
+            Greater => &self.shrunk,
+        };
+        direction.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Takes the stop signal back if nobody has to leave any more.

@@ -52,7 +52,7 @@ impl Due {
 
     /// The accept loop is going to look at the deadline at `moment`, or earlier if it has just
     /// come nearer; returns when. A deadline that is over belongs to a connection that is served:
-    /// its worker will set a new one.
+    /// its worker will set a new one. Or it was parked with that just now: then `moment` will do.
     pub(super) fn arm(&self, moment: Moment, now: Moment) -> Moment {
         self.armed.store(moment, Ordering::SeqCst);
         let deadline = self.deadline();

@@ -11,7 +11,6 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
@@ -39,7 +38,6 @@ impl Pool {
         if crew.alive() >= crew.wanted() {
             return Ok(());
         }
-        let is_first = crew.alive() == 0;
         while let Some((place, block)) = crew.enter() {
             let name = thread_name(thread_prefix, &worker_name(place));
             let shift = Shift { engine: Arc::clone(engine), place, _alive: self.alive.clone() };
@@ -51,9 +49,7 @@ impl Pool {
                 return Err(error);
             }
         }
-        if !is_first {
-            crew.grown.fetch_add(1, Ordering::Relaxed);
-        }
+        crew.completed();
         Ok(())
     }
 

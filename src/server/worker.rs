@@ -172,6 +172,7 @@ impl<'a> Worker<'a> {
         let Some(connection) = guard.as_mut() else {
             unreachable!("a connection that is served stands in its slot");
         };
+        let began = self.watch.now();
         connection.hung_up |= events.meets(Events::END.and(Events::GONE));
         self.block.serving.store(connection.id, Ordering::Relaxed);
         let mut turn = Turn::new(
@@ -186,7 +187,7 @@ impl<'a> Worker<'a> {
         } else {
             turn.serve(&mut self.scratch.input)
         };
-        self.settle(outcome, connection, self.watch.now())
+        self.settle(outcome, connection, began)
     }
 
     /// Counts the turn. Says whether its connection has waited too long to be served.
@@ -206,20 +207,21 @@ impl<'a> Worker<'a> {
             .is_some_and(|longest| engine.shedder.sheds(wait, longest, now, || engine.mean_call()))
     }
 
-    /// Finds the deadline of a connection that is about to be parked; one that has passed closes
-    /// it instead.
+    /// Finds the deadline of a connection that is about to be parked. One that had passed when the
+    /// turn `began` closes it instead. One that has passed since, as when the worker had no core for
+    /// a while, does not: more may have come after the read, and the accept loop asks the socket.
     fn settle(
         &self,
         outcome: Outcome,
         connection: &mut Connection,
-        now: Moment,
+        began: Moment,
     ) -> (Outcome, Moment) {
         let Outcome::Park(_) = outcome else {
             return (outcome, 0);
         };
-        let deadline = connection.deadline(&self.options, now);
-        if deadline <= now {
-            return (Outcome::Close(connection.overdue(&self.options, now)), 0);
+        let deadline = connection.deadline(&self.options, self.watch.now());
+        if deadline <= began {
+            return (Outcome::Close(connection.overdue(&self.options, began)), 0);
         }
         (outcome, deadline)
     }

@@ -3,6 +3,8 @@
 use super::base::Patient;
 use super::clients::SLACK;
 use crate::support::{Client, eventually};
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,9 +13,10 @@ fn ten_thousand_panics_cost_a_connection_each_and_nothing_else() {
     const COUNT: usize = 10_000;
     let server = Patient::faulty("[pool]\nworkers = 4\n");
     let told = ["panic", "panic-with-a-number 7", "panic-when-dropped"];
+    let workers = Mutex::new(BTreeSet::new());
     thread::scope(|scope| {
         for group in 0..8 {
-            let server = &server;
+            let (server, workers) = (&server, &workers);
             scope.spawn(move || {
                 for n in (group..COUNT).step_by(8) {
                     let mut client = server.connect();
@@ -22,14 +25,16 @@ fn ten_thousand_panics_cost_a_connection_each_and_nothing_else() {
                             client.send("panic-when-dropped\n").expect("");
                         }
                         order => {
-                            client.send(format!("before\n{order}\nafter\n"));
-                            assert_eq!(client.rest(), "before\nInternal error.\n");
+                            client.send(format!("thread\n{order}\nafter\n"));
+                            workers.lock().unwrap().insert(client.line());
+                            assert_eq!(client.rest(), "Internal error.\n");
                         }
                     }
                 }
             });
         }
     });
+    assert_eq!(workers.into_inner().unwrap().len(), 4, "every worker had its part");
     server.until("welcomed_handler_panics_total", COUNT as f64);
     let errors = server.scrape()["welcomed_message_errors_total{reason=\"panic\"}"];
     assert_eq!(errors as usize, (0..COUNT).filter(|n| n % 3 != 2).count());
@@ -94,6 +99,7 @@ fn a_worker_thread_that_ends_is_replaced_and_counted() {
         other.send("served\n").expect("served");
     }
     drop(other);
+    assert_eq!(server.scrape()["welcomed_pool_resizes_total{direction=\"grow\"}"], 0.0);
     server.is_restored();
     server.stop();
 }

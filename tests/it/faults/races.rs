@@ -51,18 +51,29 @@ fn reuse(time: Duration) {
 
 #[test]
 fn the_second_half_of_a_message_is_never_overlooked() {
-    halves(5_000);
+    let server = Patient::with("", &["--service", "echo", "--workers", "2"]);
+    halves(&server, 5_000);
+    server.is_restored();
 }
 
 #[test]
 #[ignore = "takes half a minute: see faults.rs"]
 fn a_hundred_thousand_second_halves() {
-    halves(100_000);
+    let server = Patient::with("", &["--service", "echo", "--workers", "2"]);
+    let latest = halves(&server, 100_000);
+    eprintln!("100,000 messages, the latest answered after {latest:?}");
+    let faults = [("epoll_ctl", "delay_enter=50000")];
+    let Some(injector) = Injector::attach(&server, Threads::Workers, &faults) else { return };
+    // Each connection is registered, and taken out again, 50 ms too late.
+    let latest = (0..100).map(|_| halves(&server, 1_000)).max().unwrap();
+    eprintln!("100,000 more with delays, the latest answered after {latest:?}");
+    assert!(injector.end()["epoll_ctl"] >= 100);
+    server.is_restored();
 }
 
-/// The second half comes at any moment of the hand-back that the first one led to.
-fn halves(messages: u32) {
-    let server = Patient::with("", &["--service", "echo", "--workers", "2"]);
+/// The second half comes at any moment of the hand-back that the first one led to. Returns the
+/// longest wait for an answer.
+fn halves(server: &Patient, messages: u32) -> Duration {
     let mut client = server.connect();
     // Each half at once, and not after the kernel's acknowledgement of the first.
     client.socket.set_nodelay(true).unwrap();
@@ -77,11 +88,9 @@ fn halves(messages: u32) {
         client.send("second\n").expect("first, second");
         latest = latest.max(sent.elapsed());
     }
-    eprintln!("{messages} messages, the latest answered after {latest:?}");
     // A lost wake-up would be found by the message's deadline, in 10 s, or by somebody else's.
     assert!(latest < Duration::from_secs(5), "{latest:?}");
-    drop(client);
-    server.is_restored();
+    latest
 }
 
 /// The kernel has told a worker of a message in good time, and the worker has not said so yet when
@@ -98,6 +107,26 @@ fn a_message_that_only_a_worker_knows_of_is_no_reason_to_close() {
     client.send("Ann\n").expect("Hello, Ann!");
     drop(client);
     assert!(of(&injector.end(), &["epoll_wait", "epoll_pwait"]) >= 2);
+    server.is_restored();
+}
+
+/// A worker has read the middle of a message before its time was over, and gets no further until it
+/// is. The message's end came meanwhile, and in time.
+#[test]
+fn a_message_whose_end_came_after_the_read_is_no_reason_to_close() {
+    let server = Patient::with("[timeouts]\nmessage = \"3s\"\n", &["--workers", "2"]);
+    let mut client = server.connect();
+    client.expect("Welcome!").send("Ann\n").expect("Hello, Ann!");
+    let faults = [("recvfrom", "delay_exit=2000000")];
+    let Some(injector) = Injector::attach(&server, Threads::Workers, &faults) else { return };
+    client.send("A");
+    // The worker says after 2 s that half a message is there, which has 3 s from then.
+    thread::sleep(Duration::from_secs(4));
+    client.send("n");
+    thread::sleep(Duration::from_millis(200));
+    client.send("n\n").expect("Hello, Ann!");
+    drop(client);
+    assert!(injector.end()["recvfrom"] >= 3);
     server.is_restored();
 }
 
