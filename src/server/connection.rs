@@ -8,7 +8,6 @@ use super::close::Reason;
 use super::input::Input;
 use super::options::Options;
 use super::per_ip::Seat;
-use super::schedule::Wants;
 use crate::protocol::Progress;
 use crate::service::Peer;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -26,9 +25,10 @@ pub(super) struct Connection {
     pub(super) opened: Moment,
     /// Not greeted and not in the poller yet.
     pub(super) fresh: bool,
-    /// The peer ended its side: seen in an event, so that the next short read proves nothing...
-    pub(super) hung_up: bool,
-    /// ... and read to the end.
+    /// A short read does not mean that there is no more: the peer has ended its side or sent an
+    /// urgent byte, as an event has told; or a descriptor, of which none tells, over a Unix socket.
+    pub(super) stops_short: bool,
+    /// The peer's end was read.
     pub(super) at_end: bool,
     /// It closes for this reason once its output is sent.
     pub(super) ending: Option<Reason>,
@@ -38,6 +38,8 @@ pub(super) struct Connection {
     pub(super) progress: Progress,
     /// When the first byte of the half message in `input` came, or `NEVER`.
     pub(super) message_since: Moment,
+    /// When it was last parked with no input.
+    idle_since: Moment,
     /// Output that the socket had no room for.
     output: Output,
     /// Why it is to end when it has had what it is owed, if it is.
@@ -87,12 +89,13 @@ impl Connection {
             peer,
             opened: now,
             fresh: true,
-            hung_up: false,
+            stops_short: peer == Peer::Unix,
             at_end: false,
             ending: None,
             input: Input::default(),
             progress: Progress::default(),
             message_since: NEVER,
+            idle_since: now,
             output: Output::default(),
             leaving: None,
             quota: u64::MAX,
@@ -122,18 +125,28 @@ impl Connection {
         self.opened.saturating_add(u64::try_from(age).unwrap_or(u64::MAX))
     }
 
-    /// When it has waited long enough, if it is parked now.
-    pub(super) fn deadline(&mut self, options: &Options, now: Moment) -> Moment {
+    /// It waits from now on; for room, its input is not what it waits for.
+    pub(super) fn rests(&mut self, now: Moment) {
         if self.owes_output() {
-            return self.write_progress().saturating_add(nanos(options.write_timeout));
+            return;
         }
-        let deadline = if self.input.is_empty() {
-            now.saturating_add(nanos(options.idle_timeout))
+        if self.input.is_empty() {
+            self.idle_since = now;
         } else {
             self.message_since = self.message_since.min(now);
-            self.message_since.saturating_add(nanos(options.message_timeout))
+        }
+    }
+
+    /// When it has waited long enough.
+    pub(super) fn deadline(&self, options: &Options) -> Moment {
+        let (since, timeout) = if self.owes_output() {
+            return self.output.progress.saturating_add(nanos(options.write_timeout));
+        } else if self.input.is_empty() {
+            (self.idle_since, options.idle_timeout)
+        } else {
+            (self.message_since, options.message_timeout)
         };
-        deadline.min(self.expires(options))
+        since.saturating_add(nanos(timeout)).min(self.expires(options))
     }
 
     /// What it has waited for too long, now that its deadline has passed.
@@ -149,21 +162,11 @@ impl Connection {
         }
     }
 
-    /// Whether it has nothing under way, neither input nor output.
-    pub(super) fn is_idle(&self) -> bool {
-        self.input.is_empty() && !self.owes_output()
-    }
-
-    /// Whether what it waits for is there, whoever knows of it: asked before it is closed for
-    /// waiting.
-    pub(super) fn is_ready(&self, wants: Wants) -> bool {
-        let flags = match wants {
-            Wants::Input => PollFlags::IN,
-            Wants::Room => PollFlags::OUT,
-        };
+    /// Whether input is there, whoever knows of it: asked before it is closed for waiting.
+    pub(super) fn is_readable(&self) -> bool {
         let now = Some(&Timespec { tv_sec: 0, tv_nsec: 0 });
         // An error is no reason to wait on.
-        poll(&mut [PollFd::new(&self.socket, flags)], now).is_ok_and(|ready| ready > 0)
+        poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], now).is_ok_and(|ready| ready > 0)
     }
 
     pub(super) fn into_socket(self) -> OwnedFd {
@@ -210,11 +213,6 @@ impl Connection {
 
     pub(super) fn owes_output(&self) -> bool {
         !self.output.bytes.is_empty()
-    }
-
-    /// When the socket last took some of the kept output.
-    pub(super) fn write_progress(&self) -> Moment {
-        self.output.progress
     }
 
     /// Bytes that have arrived and were not read.

@@ -10,12 +10,14 @@
 use super::clock::{Moment, NEVER, nanos};
 use super::engine::Engine;
 use super::options::Options;
-use super::schedule::Token;
+use super::schedule::{Token, Wants};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// A connection that is served at the moment its deadline is looked at is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Looks before the accept loop sees to something else.
+const LOOKS_A_TURN: u32 = 1024;
 
 /// The accept loop's list of whom to look at.
 #[derive(Debug, Default)]
@@ -39,9 +41,13 @@ impl Deadlines {
         self.list.put(slot, engine.table.slot(slot).due.arm(moment, now));
     }
 
-    /// Closes parked connections that have waited too long.
+    /// Closes parked connections that have waited too long. When many are due at once, the rest
+    /// stays due.
     pub(super) fn expire(&mut self, engine: &Engine, options: &Options, now: Moment) {
-        while let Some(slot) = self.list.pop_due(now) {
+        for _ in 0..LOOKS_A_TURN {
+            let Some(slot) = self.list.pop_due(now) else {
+                return;
+            };
             let deadline = engine.table.slot(slot).due.deadline();
             if deadline > now {
                 self.arm(engine, slot, deadline, now);
@@ -61,28 +67,22 @@ impl Deadlines {
         };
         if times(old) != times(new) {
             for (slot, _) in engine.table.touched() {
-                self.renew(engine, slot, old, new, now);
+                self.renew(engine, slot, new, now);
             }
         }
     }
 
     /// Finds the deadline of a parked connection by the new options; one that is served finds its
     /// own when it parks.
-    fn renew(&mut self, engine: &Engine, number: u32, old: &Options, new: &Options, now: Moment) {
+    fn renew(&mut self, engine: &Engine, number: u32, new: &Options, now: Moment) {
         let slot = engine.table.slot(number);
         let Some((generation, wants)) = slot.cell.claim() else {
             // Its worker may have the old options: it is to look again before it parks.
             engine.schedule.call(engine, number);
             return;
         };
-        if let Some(connection) = slot.connection().as_mut() {
-            let mut since = now;
-            if connection.is_idle() {
-                // It counts from the hand-back, which only the old deadline knows.
-                let whole = connection.deadline(old, now);
-                since = now.saturating_sub(whole.saturating_sub(slot.due.deadline()));
-            }
-            let deadline = connection.deadline(new, since);
+        if let Some(connection) = slot.connection().as_ref() {
+            let deadline = connection.deadline(new);
             slot.due.set(deadline);
             self.arm(engine, number, deadline, now);
         }
@@ -107,8 +107,10 @@ fn close_if_overdue(engine: &Engine, number: u32, options: &Options, now: Moment
         return false;
     };
     // What has come in time is served, even if the worker that the poller has told of it has not
-    // said so yet: after the process was stopped for a while, for one.
-    if waited.is_ready(wants) {
+    // said so yet: after the process was stopped for a while, for one. And a socket may take bytes
+    // though no event says so, which none does before a third of its buffer is free: a worker
+    // tries, and closes the connection if it takes none.
+    if wants == Wants::Room || waited.is_readable() {
         drop(connection);
         slot.cell.requeue();
         engine.schedule.submit(engine, token);

@@ -5,8 +5,9 @@
 
 /// Room offered to one read.
 const READ_SIZE: usize = 64 << 10;
-/// A rest of up to this is copied into a buffer of its own size when the connection is put away.
-const SMALL: usize = 4 << 10;
+/// A rest of up to this is copied into a buffer of its own size when the connection is put away;
+/// a larger one stays in its buffer, which has up to four times its size.
+const SMALL: usize = READ_SIZE / 4;
 
 /// Bytes between `start` and `end` are unread; what is behind `end` is room.
 #[derive(Debug, Default)]

@@ -12,7 +12,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::path::Path;
 use std::time::Duration;
 
@@ -25,6 +25,19 @@ pub struct Listener {
     /// As it is: with the port that the kernel chose.
     bound: Address,
     inherited: bool,
+    /// The file of a Unix socket that is ours.
+    file: Option<FileId>,
+}
+
+/// Device and number of a file: its path may be another's by now.
+#[derive(Debug, PartialEq, Eq)]
+struct FileId(u64, u64);
+
+impl FileId {
+    fn of(path: &Path) -> io::Result<Self> {
+        let meta = fs::symlink_metadata(path)?;
+        Ok(Self(meta.dev(), meta.ino()))
+    }
 }
 
 /// Why a [`Listener`] could not be had. Names the address and what was wrong with it.
@@ -72,9 +85,9 @@ impl Listener {
         mode: Option<u32>,
     ) -> Result<Self, ListenError> {
         let failed = |source| ListenError { address: address.clone(), source };
-        let socket = match address {
-            Address::Tcp(address) => bind_tcp(*address),
-            Address::Unix(path) => bind_unix(path),
+        let (socket, file) = match address {
+            Address::Tcp(address) => bind_tcp(*address).map(|socket| (socket, None)),
+            Address::Unix(path) => bind_unix(path).map(|socket| (socket, FileId::of(path).ok())),
         }
         .map_err(failed)?;
         let listen = || {
@@ -87,7 +100,7 @@ impl Listener {
         };
         let local = listen().map_err(failed)?;
         let bound = local.as_socket().map_or_else(|| address.clone(), Address::Tcp);
-        Ok(Self { socket, asked: address.clone(), bound, inherited: false })
+        Ok(Self { socket, asked: address.clone(), bound, inherited: false, file })
     }
 
     /// Takes a socket that somebody else has bound, listens on, and will keep when we are gone, as
@@ -110,7 +123,7 @@ impl Listener {
             return wrong("it is neither a TCP nor a Unix socket");
         };
         socket.set_nonblocking(true)?;
-        Ok(Self { socket, asked: bound.clone(), bound, inherited: true })
+        Ok(Self { socket, asked: bound.clone(), bound, inherited: true, file: None })
     }
 
     /// Whether somebody else keeps the socket: then it is theirs to end, with all who wait.
@@ -178,9 +191,10 @@ impl AsFd for Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         if let Address::Unix(path) = &self.bound
-            && !self.inherited
+            && self.file.is_some()
+            && FileId::of(path).ok() == self.file
         {
-            // Somebody may have removed it before us.
+            // Somebody may remove it before us.
             fs::remove_file(path).ok();
         }
     }

@@ -1,17 +1,13 @@
 //! Readiness: the shared edge-triggered epoll that idle workers wait in, and the accept loop's
 //! own level-triggered one. The only place of the server that knows epoll and eventfd.
 
-use super::schedule::{Events, Signal, Token};
+use super::schedule::{BATCH, Events, Signal, Token};
 use rustix::buffer::spare_capacity;
 use rustix::event::{EventfdFlags, Timespec, epoll, eventfd};
 use rustix::io::{Errno, retry_on_intr};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
-
-/// Events fetched at a time. More would spread a burst over fewer workers; fewer would cost a
-/// system call more often.
-pub(super) const BATCH: usize = 16;
 
 const WAKE: u64 = u64::MAX;
 const STOP: u64 = u64::MAX - 1;
@@ -40,6 +36,7 @@ impl Poller {
     pub(super) fn register(&self, socket: &impl AsFd, token: Token) -> io::Result<()> {
         let flags = epoll::EventFlags::IN
             | epoll::EventFlags::OUT
+            | epoll::EventFlags::PRI
             | epoll::EventFlags::RDHUP
             | epoll::EventFlags::ET;
         Ok(epoll::add(&self.epoll, socket, epoll::EventData::new_u64(pack(token)), flags)?)
@@ -54,7 +51,7 @@ impl Poller {
         }
     }
 
-    /// Fills `signals` with at most 16; blocks until there is one if `block` is set.
+    /// Fills `signals` with at most a [`BATCH`]; blocks until there is one if `block` is set.
     pub(super) fn poll(&self, block: bool, signals: &mut Vec<Signal>) {
         signals.clear();
         let mut events = [const { std::mem::MaybeUninit::<epoll::Event>::uninit() }; BATCH];
@@ -96,6 +93,7 @@ fn events(flags: epoll::EventFlags) -> Events {
         (epoll::EventFlags::IN, Events::READ),
         (epoll::EventFlags::OUT, Events::WRITE),
         (epoll::EventFlags::RDHUP, Events::END),
+        (epoll::EventFlags::PRI, Events::URGENT),
         (epoll::EventFlags::HUP | epoll::EventFlags::ERR, Events::GONE),
     ];
     let present = named.into_iter().filter(|(flag, _)| flags.intersects(*flag));

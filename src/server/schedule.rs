@@ -36,6 +36,12 @@
 
 use super::sync::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
+/// Events fetched at a time. More would spread a burst over fewer workers; fewer would cost a
+/// system call more often.
+pub(super) const BATCH: usize = 16;
+/// Batches fetched one after the other, so that whoever sweeps gets to something else too.
+const MOST_LOOKS: u32 = 64;
+
 /// A connection in the table: its slot, and which of the slot's tenants it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Token {
@@ -58,7 +64,10 @@ impl Events {
     /// The server wants it served now: a drain. Not of the socket, but told in the same way.
     pub(super) const CALLED: Self = Self(16);
 
-    const ALL: u64 = 31;
+    /// There is an urgent byte (`MSG_OOB`): nothing to serve, but a read stops short at it.
+    pub(super) const URGENT: Self = Self(32);
+
+    const ALL: u64 = 63;
 
     pub(super) fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
@@ -340,7 +349,13 @@ impl Schedule {
         }
         match found {
             Some(popped) => Next::Popped(self.taken(floor, popped)),
-            None => Next::Polled(self.hand_out(floor, signals, true)),
+            None => {
+                let kept = self.hand_out(floor, signals, true);
+                if signals.len() == BATCH {
+                    self.sweep(floor, signals);
+                }
+                Next::Polled(kept)
+            }
         }
     }
 
@@ -353,12 +368,17 @@ impl Schedule {
     }
 
     /// Moves what is ready into the run queue without waiting: for the accept loop while all
-    /// workers are busy, and for a worker that has found work there for a while. Says
-    /// whether any was; other signals may stay for as long as no worker sees to them.
-    pub(super) fn sweep(&self, floor: &impl Floor, signals: &mut Vec<Signal>) -> bool {
-        floor.look(signals);
-        self.hand_out(floor, signals, false);
-        signals.iter().any(|signal| matches!(signal, Signal::Ready(..)))
+    /// workers are busy, and for a worker that has found work there for a while. All of it, so
+    /// that what waits is in the queue, where its wait is seen. Other signals may stay for as
+    /// long as no worker sees to them.
+    pub(super) fn sweep(&self, floor: &impl Floor, signals: &mut Vec<Signal>) {
+        for _ in 0..MOST_LOOKS {
+            floor.look(signals);
+            self.hand_out(floor, signals, false);
+            if signals.len() < BATCH {
+                break;
+            }
+        }
     }
 
     /// Puts a connection in `Queued` into the queue and wakes a worker for it.

@@ -174,6 +174,8 @@ impl<'a> Turn<'a> {
         self.register()?;
         let ending = self.options.framing.ending();
         self.call(ending, |service, ctx, reply| service.greet(ctx, reply))?;
+        // The greeting's time is not to hold the write's.
+        self.watch.lap();
         // A client may wait for the greeting before it sends anything.
         self.flush()
     }
@@ -256,9 +258,9 @@ impl<'a> Turn<'a> {
                 if self.connection.leaving.is_some() {
                     self.connection.quota -= count as u64;
                 }
-                // A short read has taken all there was, unless the end was there too: no
-                // further event would tell of it.
-                self.drained = count < limit && !self.connection.hung_up;
+                // Unless something else may have ended it, a short read has taken all there was;
+                // no further event would tell of the rest.
+                self.drained = count < limit && !self.connection.stops_short;
             }
             Read::End => self.connection.at_end = true,
             Read::Drained => self.drained = true,

@@ -173,7 +173,7 @@ impl<'a> Worker<'a> {
             unreachable!("a connection that is served stands in its slot");
         };
         let began = self.watch.now();
-        connection.hung_up |= events.meets(Events::END.and(Events::GONE));
+        connection.stops_short |= events.meets(Events::END.and(Events::GONE).and(Events::URGENT));
         self.block.serving.store(connection.id, Ordering::Relaxed);
         let mut turn = Turn::new(
             (self.engine, self.block, &self.options),
@@ -208,8 +208,9 @@ impl<'a> Worker<'a> {
     }
 
     /// Finds the deadline of a connection that is about to be parked. One that had passed when the
-    /// turn `began` closes it instead. One that has passed since, as when the worker had no core for
-    /// a while, does not: more may have come after the read, and the accept loop asks the socket.
+    /// turn `began` closes it instead. One that has passed since, as when the worker had no core
+    /// for a while, does not: more may have come after the read, and the accept loop asks the
+    /// socket.
     fn settle(
         &self,
         outcome: Outcome,
@@ -219,7 +220,8 @@ impl<'a> Worker<'a> {
         let Outcome::Park(_) = outcome else {
             return (outcome, 0);
         };
-        let deadline = connection.deadline(&self.options, self.watch.now());
+        connection.rests(self.watch.now());
+        let deadline = connection.deadline(&self.options);
         if deadline <= began {
             return (Outcome::Close(connection.overdue(&self.options, began)), 0);
         }

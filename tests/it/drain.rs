@@ -2,7 +2,7 @@
 
 use crate::endpoint::{get, scrape};
 use crate::faults::base::Patient;
-use crate::support::{CleanEnv, Client, Daemon, PATIENCE, TestServer, eventually};
+use crate::support::{CleanEnv, Client, Daemon, PATIENCE, TestServer, eventually, short};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -14,10 +14,6 @@ use std::time::{Duration, Instant};
 use welcomed::protocol::Framing;
 use welcomed::server::Options;
 use welcomed::service::Hello;
-
-fn short(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
 
 fn options() -> Options {
     Options { workers: 3, framing: Framing::Line, ..Options::default() }

@@ -246,6 +246,11 @@ fn a_unix_socket_is_served_and_its_file_goes_with_the_server() {
     assert!(running.join().unwrap().is_clean());
     eventually("the file is gone", || !path.exists());
     let address = address.parse().unwrap();
-    let _listener = Listener::bind_with_mode(&address, 16, Some(0o600)).unwrap();
+    let listener = Listener::bind_with_mode(&address, 16, Some(0o600)).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // Somebody has removed the file, and a successor made its own.
+    std::fs::remove_file(&path).unwrap();
+    let _successor = Listener::bind(&address, 16).unwrap();
+    drop(listener);
+    assert!(path.exists());
 }

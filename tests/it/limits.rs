@@ -1,7 +1,7 @@
 //! Bounds and deadlines: what a client can do to the server, and what it gets for it.
 
 use crate::services::{Gate, Obedient};
-use crate::support::{Client, TestServer, count, eventually, talk};
+use crate::support::{Client, TestServer, count, eventually, short, talk};
 use crossbeam_channel::bounded;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -17,10 +17,6 @@ use welcomed::service::{
 /// Line framing and few workers.
 fn options() -> Options {
     Options { workers: 2, framing: Framing::Line, ..Options::default() }
-}
-
-fn short(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
 }
 
 #[test]
@@ -53,6 +49,22 @@ fn an_idle_connection_is_closed_and_a_talking_one_is_not() {
     }
     assert_eq!(idle.rest(), "");
     talk(&mut talking, &["still", "here"]);
+}
+
+/// More than are looked at in one turn of the accept loop.
+#[test]
+fn all_who_are_idle_at_once_are_closed() {
+    const CLIENTS: usize = 1500;
+    let server = TestServer::start(Options { max_connections: CLIENTS, ..options() }, Hello);
+    let mut clients: Vec<Client> = (0..CLIENTS).map(|_| server.connect()).collect();
+    server.until("all parked", |stats| stats.parked == CLIENTS as u64);
+    server.handle.reload(Options { idle_timeout: short(1), ..server.handle.options() }).unwrap();
+    for client in &mut clients {
+        client.expect("Welcome!");
+        assert_eq!(client.rest(), "");
+    }
+    drop(clients);
+    server.until("for that", |stats| count(&stats.closed, "idle") == CLIENTS as u64);
 }
 
 #[test]

@@ -33,5 +33,6 @@ mod services;
 mod stop;
 mod support;
 mod systemd;
+mod time_outs;
 mod tune;
 mod watchdog;

@@ -1,7 +1,7 @@
 //! More clients than the server wants: by number, by address, by network, by time in the queue.
 
 use crate::services::Gate;
-use crate::support::{Client, PATIENCE, TestServer, count, eventually, talk};
+use crate::support::{Client, PATIENCE, TestServer, count, eventually, short, talk};
 use crossbeam_channel::bounded;
 use socket2::{Domain, Socket, Type};
 use std::net::{IpAddr, SocketAddr};
@@ -12,10 +12,6 @@ use welcomed::server::{Options, Overload, Server};
 use welcomed::service::{Delayed, Hello};
 
 const BUSY: &str = "Busy, try again later.\n";
-
-fn short(milliseconds: u64) -> Duration {
-    Duration::from_millis(milliseconds)
-}
 
 fn options(workers: usize) -> Options {
     Options { workers, framing: Framing::Line, ..Options::default() }

@@ -15,6 +15,10 @@ use welcomed::service::Service;
 /// How long a test waits for what must happen. Far more than it takes.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+pub fn short(milliseconds: u64) -> Duration {
+    Duration::from_millis(milliseconds)
+}
+
 /// Waits until `holds` says so.
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
@@ -45,7 +49,7 @@ impl TestServer {
     }
 
     pub fn address(&self) -> SocketAddr {
-        self.addresses()[0]
+        tcp(&self.handle.local_addrs()[0])
     }
 
     pub fn addresses(&self) -> Vec<SocketAddr> {

@@ -114,6 +114,32 @@ fn a_client_that_reads_no_replies_is_held_back_and_cut() {
     server.is_restored();
 }
 
+/// A full socket has room for more long before the poller says so.
+#[test]
+fn a_client_that_reads_slowly_and_steadily_is_not_cut() {
+    const SENT: usize = 100;
+    let config = "[timeouts]\nwrite = \"1s\"\n[service]\nmax_message = \"128KiB\"\n";
+    let server = Patient::with(config, &["--service", "echo"]);
+    let mut client = server.connect();
+    let mut sender = client.socket.try_clone().unwrap();
+    let message = [&[b'x'; 65_535][..], b"\n"].concat();
+    let sending =
+        thread::spawn(move || (0..SENT).for_each(|_| sender.write_all(&message).unwrap()));
+    // Four times as long as what it has not read may be unsent without progress.
+    let (began, mut read, mut some) = (Instant::now(), 0, [0; 16 << 10]);
+    while began.elapsed() < Duration::from_secs(4) {
+        read += client.reader.read(&mut some).unwrap();
+        thread::sleep(Duration::from_millis(25));
+    }
+    assert!(read < SENT << 15, "it was to be slow, and has read {read} bytes");
+    while read < SENT << 16 {
+        read += client.reader.read(&mut some).unwrap();
+    }
+    sending.join().unwrap();
+    drop(client);
+    server.is_restored();
+}
+
 #[test]
 fn a_client_that_ends_its_side_gets_what_it_is_owed() {
     for delay in ["0s", "20ms", "200ms"] {

@@ -52,6 +52,40 @@ fn a_flooding_client_gets_no_more_than_its_share() {
     assert!(median > 0.1, "half of the honest have {median} of their fair share or less");
 }
 
+/// Clients that come together wait for each other, and their waits are in the histogram: the
+/// poller's own list, which nobody counts, is not where they wait.
+#[test]
+fn what_waits_is_in_the_queue_however_short_the_turns() {
+    let server = Patient::with("", &["--workers", "1"]);
+    let mut clients: Vec<Client> = (0..2000).map(|_| server.connect()).collect();
+    for client in &mut clients {
+        client.expect("Welcome!");
+    }
+    server.until("welcomed_connections{state=\"parked\"}", 2000.0);
+    let waits = || {
+        let samples = server.scrape();
+        ["sum", "count"].map(|of| samples[&format!("welcomed_queue_wait_seconds_{of}")])
+    };
+    let before = waits();
+    server.signal("STOP");
+    for client in &mut clients {
+        client.send("Ann\n");
+    }
+    let began = Instant::now();
+    server.signal("CONT");
+    for client in &mut clients {
+        client.expect("Hello, Ann!");
+    }
+    let took = began.elapsed().as_secs_f64();
+    let after = waits();
+    let mean = (after[0] - before[0]) / (after[1] - before[1]);
+    eprintln!("2,000 at once: served in {took:.3} s, the mean wait in the queue {mean:.4} s");
+    // Half of it, if the worker did nothing else.
+    assert!(mean > took / 20.0, "served in {took} s, the mean wait in the queue {mean} s");
+    drop(clients);
+    server.is_restored();
+}
+
 #[test]
 #[ignore = "takes a minute: see faults.rs"]
 fn the_share_of_the_honest_beside_a_flood() {

@@ -2,10 +2,18 @@
 
 use super::base::{Patient, has};
 use super::relay::{Weather, relay};
-use crate::support::Client;
-use std::io::Read;
+use crate::services::Gate;
+use crate::support::{Client, PATIENCE, TestServer};
+use crossbeam_channel::bounded;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
+use welcomed::protocol::Framing;
+use welcomed::server::{Options, Server};
 
 #[test]
 fn every_byte_is_a_name() {
@@ -35,6 +43,79 @@ fn every_byte_is_a_name() {
     assert_eq!(reader.read(&mut [0]).unwrap(), 0);
     drop((client, reader));
     server.is_restored();
+}
+
+/// A read stops at an urgent byte, and no event tells of what is behind it.
+#[test]
+fn what_is_behind_an_urgent_byte_is_not_overlooked() {
+    behind_a_busy_worker("127.0.0.1:0", |server, busy| {
+        let mut client = server.connect();
+        // Each piece at once, and not after the kernel's acknowledgement of the first.
+        client.socket.set_nodelay(true).unwrap();
+        talk_once(&mut client.socket);
+        busy(&mut || {
+            client.send("An");
+            rustix::net::send(&client.socket, b"!", SendFlags::OOB).unwrap();
+            client.send("n\n");
+        });
+        client.expect("Ann");
+    });
+}
+
+/// A read stops behind a byte that brought a descriptor. Nobody here wants descriptors; they are
+/// closed.
+#[test]
+fn what_is_behind_a_descriptor_is_not_overlooked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("service.sock");
+    behind_a_busy_worker(&format!("unix:{}", path.display()), |_, busy| {
+        let mut client = UnixStream::connect(&path).unwrap();
+        client.set_read_timeout(Some(PATIENCE)).unwrap();
+        talk_once(&mut client);
+        let (mut theirs, ours) = UnixStream::pair().unwrap();
+        theirs.set_read_timeout(Some(PATIENCE)).unwrap();
+        busy(&mut || {
+            let passed = [ours.as_fd()];
+            let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let mut with = SendAncillaryBuffer::new(&mut space);
+            assert!(with.push(SendAncillaryMessage::ScmRights(&passed)));
+            sendmsg(&client, &[IoSlice::new(b"An")], &mut with, SendFlags::empty()).unwrap();
+            client.write_all(b"n\n").unwrap();
+        });
+        let mut answer = [0; 4];
+        client.read_exact(&mut answer).unwrap();
+        assert_eq!(&answer, b"Ann\n");
+        drop(ours);
+        assert_eq!(theirs.read(&mut [0]).unwrap(), 0, "the server has not kept it");
+    });
+}
+
+/// Has `test` send what a worker reads at once and later: in `busy`, the only one is in a call.
+fn behind_a_busy_worker(listen: &str, test: impl FnOnce(&TestServer, &dyn Fn(&mut dyn FnMut()))) {
+    let (release, open) = bounded(0);
+    // Nor does a deadline's last look find it.
+    let message_timeout = Duration::from_secs(3600);
+    let options =
+        Options { workers: 1, framing: Framing::Line, message_timeout, ..Options::default() };
+    let builder = Server::builder().options(options);
+    let builder = builder.listen("127.0.0.1:0").unwrap().listen(listen).unwrap();
+    let server = TestServer::run(builder.build(Gate::new("wait", open)).unwrap());
+    test(&server, &|send| {
+        let mut other = server.connect();
+        other.send("wait\n");
+        server.until("in a call", |stats| stats.workers_busy == 1);
+        send();
+        release.send(()).unwrap();
+        other.expect("wait");
+    });
+}
+
+/// From here on the socket is known to the poller, and the connection is parked.
+fn talk_once(socket: &mut (impl Read + Write)) {
+    socket.write_all(b"first\n").unwrap();
+    let mut answer = [0; 6];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"first\n");
 }
 
 const SAID: &str = "Ann\nBob\r\n\n\u{00e4}\nexit\n";
