@@ -36,10 +36,10 @@ pub(super) struct Connection {
     /// output.
     pub(super) input: Input,
     pub(super) progress: Progress,
-    /// When the first byte of the half message in `input` came, or `NEVER`.
-    pub(super) message_since: Moment,
-    /// When it was last parked with no input.
-    idle_since: Moment,
+    /// It was parked with half a message ...
+    pub(super) half: bool,
+    /// ... for the first time then; else, when it was last parked.
+    since: Moment,
     /// Output that the socket had no room for.
     output: Output,
     /// Why it is to end when it has had what it is owed, if it is.
@@ -94,8 +94,8 @@ impl Connection {
             ending: None,
             input: Input::default(),
             progress: Progress::default(),
-            message_since: NEVER,
-            idle_since: now,
+            half: false,
+            since: now,
             output: Output::default(),
             leaving: None,
             quota: u64::MAX,
@@ -130,23 +130,20 @@ impl Connection {
         if self.owes_output() {
             return;
         }
-        if self.input.is_empty() {
-            self.idle_since = now;
-        } else {
-            self.message_since = self.message_since.min(now);
+        if self.input.is_empty() || !self.half {
+            self.since = now;
         }
+        self.half = !self.input.is_empty();
     }
 
     /// When it has waited long enough.
     pub(super) fn deadline(&self, options: &Options) -> Moment {
-        let (since, timeout) = if self.owes_output() {
+        if self.owes_output() {
             return self.output.progress.saturating_add(nanos(options.write_timeout));
-        } else if self.input.is_empty() {
-            (self.idle_since, options.idle_timeout)
-        } else {
-            (self.message_since, options.message_timeout)
-        };
-        since.saturating_add(nanos(timeout)).min(self.expires(options))
+        }
+        let timeout =
+            if self.input.is_empty() { options.idle_timeout } else { options.message_timeout };
+        self.since.saturating_add(nanos(timeout)).min(self.expires(options))
     }
 
     /// What it has waited for too long, now that its deadline has passed.

@@ -4,7 +4,7 @@
 //! the connection ([`Outcome`]) and leaves it to the worker to do it; knows no queue, no poller
 //! but for the one registration, and no other connection.
 
-use super::clock::{Moment, NEVER, Watch, nanos};
+use super::clock::{Moment, Watch, nanos};
 use super::close::{MessageError, Reason};
 use super::connection::{Connection, Read, Written};
 use super::engine::Engine;
@@ -214,7 +214,7 @@ impl<'a> Turn<'a> {
             if self.is_spent() {
                 return self.flush_then(Outcome::Requeue);
             }
-            self.connection.message_since = NEVER;
+            self.connection.half = false;
             let step = self.call(ending, |service, ctx, reply| service.call(ctx, body, reply));
             let took = self.watch.lap();
             self.handled(took);
