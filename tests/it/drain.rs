@@ -2,7 +2,7 @@
 
 use crate::endpoint::{get, scrape};
 use crate::faults::base::Patient;
-use crate::support::{CleanEnv, Client, Daemon, PATIENCE, TestServer, eventually, short};
+use crate::support::{CleanEnv, Client, Daemon, PATIENCE, SERVE, TestServer, eventually, short};
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
@@ -205,8 +205,11 @@ fn the_delay_ends_and_the_drain_begins() {
 
 /// How a program ended that was sent `signals`, the first `pause` after its start.
 fn ended(pause: Duration, signals: &[&str], config: &str) -> (ExitStatus, String) {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_welcomed"))
-        .args(["serve", "--listen", "127.0.0.1:0", "--metrics-listen", "127.0.0.1:0"])
+    // What the tests' own parent had it ignore, as a shell does for what runs in its background,
+    // would be ignored until the program heeds it.
+    let mut child = Command::new("env")
+        .args(["--default-signal", env!("CARGO_BIN_EXE_welcomed")])
+        .args(SERVE)
         .args(["--config", config])
         .clean_env()
         .stderr(Stdio::piped())
