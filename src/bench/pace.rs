@@ -138,6 +138,11 @@ impl Schedule {
         }
     }
 
+    /// When the load ends, unless it is a number of messages that ends it.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
     /// How long until something is due that is not yet, if anything is.
     pub(super) fn wait(&self, now: Instant) -> Option<Duration> {
         match &self.flow {

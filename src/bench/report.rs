@@ -17,7 +17,8 @@ pub struct Report {
     pub messages: u64,
     /// Everything else.
     pub errors: Errors,
-    /// From the end of the warm-up to the last reply.
+    /// From the end of the warm-up to the end of the load, or to the last reply if that is later;
+    /// a number of messages ends with its last reply.
     pub elapsed: Duration,
     /// Of the messages that were answered as they should be: from before the send, or in an open
     /// loop from when they were due, to after the read.
@@ -38,9 +39,9 @@ impl Report {
     }
 
     pub(super) fn add(&mut self, interval: &Interval) {
-        let Interval { latency, length, errors, last_reply, .. } = interval;
+        let Interval { latency, length, errors, until, .. } = interval;
         self.messages += latency.count();
-        self.elapsed = self.elapsed.max(*last_reply);
+        self.elapsed = self.elapsed.max(*until);
         self.latency.add(latency);
         self.seconds.push(Second {
             length: *length,
@@ -93,14 +94,14 @@ pub(super) struct Interval {
     pub(super) length: Duration,
     pub(super) latency: Latency,
     pub(super) errors: u64,
-    /// Since the end of the warm-up.
-    pub(super) last_reply: Duration,
+    /// The load's end so far, or its last reply: since the end of the warm-up.
+    pub(super) until: Duration,
 }
 
 impl Interval {
     pub(super) fn new(second: u64) -> Self {
-        let (length, last_reply) = (Duration::ZERO, Duration::ZERO);
-        Self { second, length, latency: Latency::new(), errors: 0, last_reply }
+        let (length, until) = (Duration::ZERO, Duration::ZERO);
+        Self { second, length, latency: Latency::new(), errors: 0, until }
     }
 
     /// Adds another thread's same second.
@@ -108,7 +109,7 @@ impl Interval {
         self.length = self.length.max(other.length);
         self.latency.add(&other.latency);
         self.errors += other.errors;
-        self.last_reply = self.last_reply.max(other.last_reply);
+        self.until = self.until.max(other.until);
     }
 }
 

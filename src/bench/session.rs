@@ -377,9 +377,15 @@ impl Run {
         self.pass_on(emit);
         let begun = self.tally.measured_from + Duration::from_secs(self.second);
         let is_empty = self.tally.latency.count() == 0 && self.tally.errors.total() == self.errors;
-        if self.now > begun && !is_empty {
+        if self.now > begun && (!is_empty || self.until() > begun) {
             self.cut(self.now - begun, emit);
         }
+    }
+
+    /// The load's end, as far as it has come, or the last reply if that is later.
+    fn until(&self) -> Instant {
+        let end = self.schedule.until().map_or(self.tally.last_reply, |until| until.min(self.now));
+        end.max(self.tally.last_reply)
     }
 
     fn cut(&mut self, length: Duration, emit: &mut dyn FnMut(Interval)) {
@@ -389,7 +395,7 @@ impl Run {
             length,
             latency: std::mem::replace(&mut self.tally.latency, Latency::new()),
             errors: errors - self.errors,
-            last_reply: self.tally.last_reply - self.tally.measured_from,
+            until: self.until().saturating_duration_since(self.tally.measured_from),
         });
         self.second += 1;
         self.errors = errors;

@@ -70,6 +70,19 @@ fn time_stops_a_run_and_the_next_one_goes_on() {
     assert_eq!(session.run(Stop::Messages(5)).unwrap().messages, 5);
 }
 
+/// Replies at the beginning of a quiet time are few in that time, and not many in no time.
+#[test]
+fn a_quiet_time_counts() {
+    let think = Duration::from_secs(3600);
+    let window = Duration::from_millis(300);
+    let pace = Pace::Closed { in_flight: 1, think };
+    let measured = Stop::After(window);
+    let load = Load { pace, measured, ..load(server(|_, name| hello(name)), 0) };
+    let report = run(&load).unwrap();
+    assert_eq!(report.messages, 4);
+    assert!(report.elapsed >= window, "{:?}", report.elapsed);
+}
+
 #[test]
 fn a_wrong_answer_is_counted_and_quoted() {
     let target = server(|number, name| if number == 3 { hello("nobody") } else { hello(name) });

@@ -51,8 +51,15 @@ impl Reloader {
     }
 
     fn apply(&mut self) -> Result<(), String> {
-        if !self.args.has_file() {
+        let Some(file) = self.args.file() else {
             return Err("the server was started without --config, there is no file to read".into());
+        };
+        // What was read from it at the start does not come again.
+        if file.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir()) {
+            return Err(format!(
+                "cannot read `{}` again: it is a pipe or a device",
+                file.display()
+            ));
         }
         let new = self.args.load().map_err(|failure| failure.to_string())?;
         if let Some(problem) = self.settings.needs_restart(&new) {
@@ -78,6 +85,9 @@ impl Reloader {
         options.max_connections = fitting.min(places);
         self.handle.reload(options).map_err(|error| error.to_string())?;
         // From here on nothing fails.
+        if fitting > places {
+            log::warn!("limits.max_connections stays {places}: {fitting} need a restart");
+        }
         for warning in new.warnings().iter().chain(&lowered) {
             log::warn!("{warning}");
         }

@@ -26,14 +26,17 @@ enum Destination {
 }
 
 impl Save {
-    /// Begins the file that will stand at `path`, with the permissions of any new file. Behind a
-    /// symbolic link it is the link's target that is replaced.
+    /// Begins the file that will stand at `path`, with the permissions of what stands there, or of
+    /// any new file. Behind a symbolic link it is the link's target that is replaced.
     ///
     /// # Errors
     ///
     /// The directory does not exist or is not writable, or `path` is a directory.
     pub(super) fn create(path: &Path) -> io::Result<Self> {
-        let path = match fs::metadata(path) {
+        let found = fs::metadata(path);
+        // As they were, if there were any.
+        let permissions = found.as_ref().ok().map(fs::Metadata::permissions);
+        let path = match found {
             Ok(found) if found.is_dir() => return Err(io::ErrorKind::IsADirectory.into()),
             Ok(found) if !found.is_file() => {
                 let file = Destination::Special(OpenOptions::new().write(true).open(path)?);
@@ -53,6 +56,9 @@ impl Save {
             .tempfile_in(directory)
             // Without the temporary file's name, which says nothing to a user.
             .map_err(|error| io::Error::from(error.kind()))?;
+        if let Some(permissions) = permissions {
+            file.as_file().set_permissions(permissions)?;
+        }
         Ok(Self { file: Destination::Temporary(file), path })
     }
 
@@ -111,8 +117,11 @@ mod tests {
         assert_eq!(names(directory.path()), ["a"]);
         let plain = directory.path().join("plain");
         File::create(&plain).unwrap();
-        let mode = |path| fs::metadata(path).unwrap().permissions().mode();
-        assert_eq!(mode(path), mode(plain), "the umask's permissions");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode();
+        assert_eq!(mode(&path), mode(&plain), "the umask's permissions");
+        fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+        Save::create(&path).unwrap().keep().unwrap();
+        assert_eq!(mode(&path) & 0o777, 0o600, "as they were");
     }
 
     #[test]

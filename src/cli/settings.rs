@@ -23,9 +23,9 @@ pub(super) struct SettingsArgs {
 }
 
 impl SettingsArgs {
-    /// Whether there is a file, which may change.
-    pub(super) fn has_file(&self) -> bool {
-        self.config.is_some()
+    /// The file, which may change.
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
     }
 
     /// Loads file, environment and flags, the later the stronger.

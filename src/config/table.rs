@@ -23,7 +23,8 @@ pub static KEYS: &[Key] = &[
         path: "server.listen",
         flag: Some("listen"),
         help: "Addresses on which clients are served\n\n\
-               Several are separated by commas; IPv6 addresses stand in brackets. Port 0 lets the \
+               Several are a list in the file, and separated by commas elsewhere; IPv6 addresses \
+               stand in brackets. Port 0 lets the \
                kernel choose a free port.",
         live: false,
         slot: &Field { kind: Addresses, get: |s| s.listen.clone(), set: |s, v| s.listen = v },

@@ -183,6 +183,7 @@ fn without_anything_to_go_by_it_fails_and_says_why() {
     watch(&address, "refused");
     fails(&["--prometheus", &address], 2, "--instance");
     fails(&["--window", "0s"], 2, "allowed are 2s");
+    fails(&["--range", "1h"], 2, "--prometheus");
     let past = ["--prometheus", &address, "--instance", "a"];
     fails(&past, 1, "refused");
 }
@@ -222,6 +223,10 @@ fn the_busiest_stretch_of_a_prometheus_decides() {
     assert!(warnings.contains("Poisson"), "{warnings}");
     let stretches = report["stretches"].as_array().unwrap();
     assert!(stretches.iter().any(|it| it["end"] == report["load"]["end"]), "{report:#}");
+    // An hour of which Prometheus knows the last minute is no quiet hour.
+    let hour = ask(&past("1h", "1h"), &["--json"]);
+    let hour: Value = serde_json::from_slice(&hour.stdout).unwrap();
+    assert!(hour["load"]["seconds"].as_f64().unwrap() < 600.0, "{hour:#}");
     let output = ask(&arguments, &["--target-p99", "1s"]);
     let said = text(&output.stdout);
     assert!(said.contains("<- busiest") && said.contains("<- recommended"), "{said}");

@@ -345,9 +345,14 @@ fn a_reload_whose_file_cannot_be_read_changes_nothing() {
         server.write("[pool]\nworkers = 3\n");
         fs::set_permissions(&server.file, Permissions::from_mode(0o000)).unwrap();
     };
-    let spoil: [&dyn Fn(&Configured); 3] =
-        [&Configured::be_gone, &Configured::be_a_folder, &forbid];
-    let reasons = ["No such file", "Is a directory", "Permission denied"];
+    // Opening it would wait for a writer, and for ever.
+    let be_a_pipe = |server: &Configured| {
+        server.be_gone();
+        assert!(Command::new("mkfifo").arg(&server.file).status().unwrap().success());
+    };
+    let spoil: [&dyn Fn(&Configured); 4] =
+        [&Configured::be_gone, &Configured::be_a_folder, &be_a_pipe, &forbid];
+    let reasons = ["No such file", "Is a directory", "it is a pipe", "Permission denied"];
     for spoil in spoil {
         spoil(&server);
         server.reload();

@@ -40,7 +40,8 @@ pub(super) struct AdviseArgs {
     metrics: Url,
 
     /// How long to watch it, at least 2s; choose a time in which it is busy
-    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = window)]
+    #[arg(long, value_name = "DURATION", default_value = "60s", conflicts_with = "prometheus",
+          value_parser = window)]
     window: Duration,
 
     /// Ask this Prometheus for the past instead, as `host:port` or a URL
@@ -53,11 +54,13 @@ pub(super) struct AdviseArgs {
     instance: Option<String>,
 
     /// How far to look back there
-    #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = stretch)]
+    #[arg(long, value_name = "DURATION", default_value = "24h", requires = "prometheus",
+          value_parser = stretch)]
     range: Duration,
 
     /// In stretches of this length; the busiest one decides
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = stretch)]
+    #[arg(long, value_name = "DURATION", default_value = "1h", requires = "prometheus",
+          value_parser = stretch)]
     step: Duration,
 
     /// How long messages may wait for a worker on average [default: 10ms]

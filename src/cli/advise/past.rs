@@ -15,6 +15,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Prometheus' own limit of the points of a series.
 const MOST_STEPS: u64 = 11_000;
+/// How often a stretch is asked whether the server was there.
+const LOOKS: u64 = 60;
 
 /// What to ask.
 pub(super) struct Source<'a> {
@@ -44,6 +46,10 @@ impl Source<'_> {
             |name: &str, more: &str| ask(&format!("sum(increase({name}{{{own}{more}}}[{step}s]))"));
         let level = |name: &str| ask(&format!("sum(avg_over_time({name}{{{own}}}[{step}s]))"));
 
+        // The server, or the Prometheus, may not have been there all the time.
+        let look = (step / LOOKS).max(1);
+        let looks = format!("count_over_time(welcomed_workers{{{own}}}[{step}s:{look}s])");
+        let seen = ask(&format!("max({looks})"))?;
         let messages = grown("welcomed_messages_total", "")?;
         let workers = level("welcomed_workers")?;
         let open = level("welcomed_connections")?;
@@ -59,7 +65,7 @@ impl Source<'_> {
         let stretch = |(end, messages): (&u64, &f64)| {
             let waits = waits.get(end).cloned().unwrap_or_else(|| Distribution::new(SECONDS));
             let observed = Observed {
-                seconds: step as f64,
+                seconds: (at(&seen, *end) * look as f64).clamp(look as f64, step as f64),
                 workers: at(&workers, *end).round() as usize,
                 messages: messages.round() as u64,
                 busy_seconds: at(&busy, *end),

@@ -66,6 +66,10 @@ fn summary(looks: &[Look], cores: Option<f64>) -> Result<Seen, String> {
         let anew = || "the server was started anew in the meantime; look again".to_owned();
         if grown >= 0.0 { Ok(grown) } else { Err(anew()) }
     };
+    let start = |look: &Look| look.metrics.sum("process_start_time_seconds");
+    if start(first) != start(last) {
+        return Err("the server was started anew in the meantime; look again".to_owned());
+    }
     let count = |looks: &Look| looks.metrics.sum("welcomed_messages_total").unwrap_or(0.0);
     let windows: Vec<(f64, f64)> = looks
         .windows(2)
@@ -196,6 +200,11 @@ mod tests {
     fn a_server_that_began_anew_and_a_page_of_something_else_are_told() {
         let start = Instant::now();
         let looks = [look(start, 0, 5), look(start, 1, 1)];
+        assert!(summary(&looks, None).unwrap_err().contains("started anew"));
+        // It may have counted further than the one before it.
+        let mut looks = [look(start, 0, 1), look(start, 10, 11)];
+        looks[0].metrics.0 += "process_start_time_seconds 1.5\n";
+        looks[1].metrics.0 += "process_start_time_seconds 2.5\n";
         assert!(summary(&looks, None).unwrap_err().contains("started anew"));
         let other = || Look { at: start, metrics: Metrics("up 1\n".to_owned()) };
         assert!(summary(&[other(), other()], None).is_err());
